@@ -1,1 +1,5 @@
-"""ledger"""
+"""What a transaction means: pure functions on a state, integers only, no I/O, no clock, no randomness.
+
+Read in this order: ``encoding`` and ``keys`` (bytes), ``refusal`` (why not), ``parameters`` and ``records`` (what
+there is), ``state`` (where it is kept), ``transactions`` (what may be asked), then the rooms' verbs.
+"""

@@ -1,0 +1,144 @@
+"""The ledger's state while a block is executed: typed tables over bytes, with roll-back.
+
+1. Below is a ``StateReader``: the committed state, canonical CBOR under typed keys (one prefix byte per table, then
+   the record's key).
+2. ``State`` lies over it and is the only thing the ledger writes to. Records are decoded once and kept as immutable
+   structs.
+3. ``State.transaction()`` undoes every write made inside it when the block of code raises ``TransactionRefused``.
+4. ``State.changes()`` is the block's net effect, key → bytes or None for a deletion, without writes that changed
+   nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Generic, Protocol, TypeVar
+
+from ledger.encoding import Wire, decode, encode
+from ledger.refusal import TransactionRefused
+
+MAX_RECORD_BYTES: Final = 256 * 1024
+
+R = TypeVar("R", bound=Wire)
+
+
+class StateReader(Protocol):
+    """Committed state. ``scan`` yields (key, value) in ascending key order for all keys that begin with ``prefix``."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class DictReader:
+    """A ``StateReader`` over a plain dictionary: for genesis, tests and the laboratory."""
+
+    def __init__(self, data: dict[bytes, bytes]) -> None:
+        self.data = data
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.data.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted((key, value) for key, value in self.data.items() if key.startswith(prefix)))
+
+    def apply(self, changes: dict[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.data.pop(key, None)
+            else:
+                self.data[key] = value
+
+
+class State:
+    """An overlay of decoded records on a ``StateReader``; see the module's rules."""
+
+    def __init__(self, base: StateReader) -> None:
+        self.base = base
+        self._records: dict[bytes, Wire | None] = {}
+        self._written: set[bytes] = set()
+        self._undo: list[tuple[bytes, Wire | None, bool]] | None = None
+
+    def read(self, key: bytes, record: type[R]) -> R | None:
+        if key in self._records:
+            found = self._records[key]
+            assert found is None or isinstance(found, record), f"two tables share the key {key.hex()}"
+            return found
+        data = self.base.get(key)
+        loaded = None if data is None else decode(data, record, MAX_RECORD_BYTES)
+        self._records[key] = loaded
+        return loaded
+
+    def write(self, key: bytes, record: Wire | None, record_type: type[Wire]) -> None:
+        previous = self.read(key, record_type)
+        if self._undo is not None:
+            self._undo.append((key, previous, key in self._written))
+        self._records[key] = record
+        self._written.add(key)
+
+    def scan(self, prefix: bytes, record: type[R]) -> Iterator[tuple[bytes, R]]:
+        """Yields (whole key, record) in ascending key order, own writes included. Safe to write while iterating."""
+        keys = {key for key, _ in self.base.scan(prefix)}
+        keys.update(key for key in self._written if key.startswith(prefix))
+        for key in sorted(keys):
+            found = self.read(key, record)
+            if found is not None:
+                yield key, found
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing: a ``TransactionRefused`` raised inside undoes the writes made inside, and is raised on."""
+        assert self._undo is None, "transactions do not nest"
+        self._undo = []
+        try:
+            yield
+        except TransactionRefused:
+            for key, previous, was_written in reversed(self._undo):
+                self._records[key] = previous
+                if not was_written:
+                    self._written.discard(key)
+            raise
+        finally:
+            self._undo = None
+
+    def written(self) -> Iterator[tuple[bytes, bytes | None, Wire | None]]:
+        """Yields (key, committed bytes, record now) of every key written, ascending: what conservation is checked
+        on.
+        """
+        for key in sorted(self._written):
+            yield key, self.base.get(key), self._records[key]
+
+    def changes(self) -> dict[bytes, bytes | None]:
+        """The net effect in ascending key order; records that were written back unchanged do not appear."""
+        net: dict[bytes, bytes | None] = {}
+        for key, before, record in self.written():
+            after = None if record is None else encode(record)
+            if after != before:
+                net[key] = after
+        return net
+
+
+class Table(Generic[R]):
+    """One kind of record under one prefix byte."""
+
+    def __init__(self, prefix: int, record: type[R]) -> None:
+        self.prefix = bytes((prefix,))
+        self.record = record
+
+    def key(self, *parts: bytes) -> bytes:
+        return self.prefix + b"".join(parts)
+
+    def get(self, state: State, *parts: bytes) -> R | None:
+        return state.read(self.key(*parts), self.record)
+
+    def put(self, state: State, record: R, *parts: bytes) -> None:
+        state.write(self.key(*parts), record, self.record)
+
+    def delete(self, state: State, *parts: bytes) -> None:
+        state.write(self.key(*parts), None, self.record)
+
+    def scan(self, state: State, *prefix: bytes) -> Iterator[tuple[bytes, R]]:
+        """Yields (key without the table's prefix, record), ascending, for keys that begin with ``prefix``."""
+        for key, record in state.scan(self.key(*prefix), self.record):
+            yield key[1:], record
