@@ -1,0 +1,299 @@
+"""What may be asked of the ledger: the envelope, the kinds and their payloads.
+
+``Signed = [body bytes, signature]``, ``body = [version, chain id, sender, nonce, fee, valid until, kind, payload]``.
+
+1. The id is SHA-256 of the body bytes; the signature, by the sender's key, covers them under ``Domain.TRANSACTION``.
+2. The sender is the key that signs: an account's own key, a delegated node key for ``NODE_KEY_KINDS``, or the meter's
+   key for a reading. So a signature can be checked without knowing any state.
+3. Nonces are strictly sequential per sending key. A reading has none: nonce, fee and valid-until are zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+
+from ledger.encoding import (
+    BasisPoints,
+    Bytes32,
+    Bytes64,
+    EncodingError,
+    Unsigned,
+    Wire,
+    convert,
+    decode,
+    decode_plain,
+    encode,
+)
+from ledger.keys import Domain, SigningKey, digest, verify_signature
+from ledger.records import RuleTarget
+from ledger.refusal import Refusal, TransactionRefused
+from ledger.statements import SignedStatement
+
+VERSION: Final = 1
+MAX_TRANSACTION_BYTES: Final = 16 * 1024
+MAX_MEMO_BYTES: Final = 64
+MAX_RULE_TARGETS: Final = 16
+MAX_NAME_CHARACTERS: Final = 32
+
+
+class Kind(IntEnum):
+    """Transaction kinds, by family. Numbers are never reused."""
+
+    TRANSFER = 1
+    REGISTER_MEMBER = 16
+    REGISTER_METER = 17
+    DELEGATE_NODE_KEY = 18
+    SUBMIT_READING = 32
+    CAST_VOTES = 48
+    WITHDRAW_VOTES = 49
+    SET_VOTING_RULE = 50
+    REJOIN = 51
+    REPORT_EQUIVOCATION = 52
+
+    @property
+    def word(self) -> str:
+        """The kind as people and programs see it, for instance ``submit_reading``."""
+        return self.name.lower()
+
+
+class Token(IntEnum):
+    WATT = 1
+    GRID = 2
+
+
+class Transfer(Wire, frozen=True):
+    """Moves ``amount`` (uwatt or ugrid) to an account, which need not be a member's."""
+
+    recipient: Bytes32
+    token: Unsigned
+    amount: Unsigned
+    memo: str
+
+
+class RegisterMember(Wire, frozen=True):
+    """By an approver. Registering an expelled member anew clears the expulsion and gives a fresh initial ballot."""
+
+    account: Bytes32
+    name: str
+    roles: Unsigned
+    feeder: str
+
+
+class RegisterMeter(Wire, frozen=True):
+    """By an approver. ``import_wh`` and ``export_wh`` are the registers at installation; nameplates in W."""
+
+    meter: Bytes32
+    owner: Bytes32
+    kind: Unsigned
+    role: Unsigned
+    import_nameplate_w: Unsigned
+    export_nameplate_w: Unsigned
+    storage_capacity_wh: Unsigned
+    import_wh: Unsigned
+    export_wh: Unsigned
+
+
+class DelegateNodeKey(Wire, frozen=True):
+    """By the account key. ``proof`` is the node key's signature over the account id under ``Domain.NODE_KEY``."""
+
+    node_key: Bytes32
+    proof: Bytes64
+
+
+class PhaseSample(Wire, frozen=True):
+    """Recorded, not settled: millivolts, millihertz, power factor in thousandths."""
+
+    voltage_mv: Unsigned
+    frequency_mhz: Unsigned
+    power_factor_milli: Unsigned
+
+
+class SubmitReading(Wire, frozen=True):
+    """By the meter's key. Cumulative registers in Wh at the end of ``period``; identity is (meter, period).
+
+    ``samples_root`` is the Merkle root of the raw telegrams, or None.
+    """
+
+    period: Unsigned
+    import_wh: Unsigned
+    export_wh: Unsigned
+    sampled_at_ms: Unsigned
+    phases: tuple[PhaseSample, ...]
+    samples_root: Bytes32 | None
+
+
+class CastVotes(Wire, frozen=True):
+    """Moves kept voting tokens into a candidate's pool, against shares."""
+
+    candidate: Bytes32
+    amount_mvote: Unsigned
+
+
+class WithdrawVotes(Wire, frozen=True):
+    """Takes ``amount_mvote`` of the sender's part back out of a candidate's pool."""
+
+    candidate: Bytes32
+    amount_mvote: Unsigned
+
+
+class SetVotingRule(Wire, frozen=True):
+    """Of what is minted keep ``keep_bps``; cast the rest by ``targets``. keep 10,000 needs no targets."""
+
+    keep_bps: BasisPoints
+    targets: tuple[RuleTarget, ...]
+
+
+class Rejoin(Wire, frozen=True):
+    """Ends the sender's suspension."""
+
+
+class ReportEquivocation(Wire, frozen=True):
+    """Two contradicting statements signed by ``node_key``; by anyone."""
+
+    node_key: Bytes32
+    first: SignedStatement
+    second: SignedStatement
+
+
+Payload = (
+    Transfer
+    | RegisterMember
+    | RegisterMeter
+    | DelegateNodeKey
+    | SubmitReading
+    | CastVotes
+    | WithdrawVotes
+    | SetVotingRule
+    | Rejoin
+    | ReportEquivocation
+)
+
+PAYLOADS: Final[dict[Kind, type[Payload]]] = {
+    Kind.TRANSFER: Transfer,
+    Kind.REGISTER_MEMBER: RegisterMember,
+    Kind.REGISTER_METER: RegisterMeter,
+    Kind.DELEGATE_NODE_KEY: DelegateNodeKey,
+    Kind.SUBMIT_READING: SubmitReading,
+    Kind.CAST_VOTES: CastVotes,
+    Kind.WITHDRAW_VOTES: WithdrawVotes,
+    Kind.SET_VOTING_RULE: SetVotingRule,
+    Kind.REJOIN: Rejoin,
+    Kind.REPORT_EQUIVOCATION: ReportEquivocation,
+}
+KIND_OF: Final = {payload: kind for kind, payload in PAYLOADS.items()}
+NODE_KEY_KINDS: Final = frozenset({Kind.REJOIN, Kind.REPORT_EQUIVOCATION})
+"""Kinds a delegated node key may sign for its account, so that a node needs no wallet to look after itself."""
+
+assert set(PAYLOADS) == set(Kind)
+
+
+class Signed(Wire, frozen=True):
+    body: bytes
+    signature: Bytes64
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A decoded transaction. ``raw`` is what travels and is stored; nothing here says that the signature is good."""
+
+    id: bytes
+    raw: bytes
+    body: bytes
+    signature: bytes
+    chain_id: bytes
+    sender: bytes
+    nonce: int
+    fee_uwatt: int
+    valid_until_height: int
+    kind: Kind
+    payload: Payload
+
+    def has_valid_signature(self) -> bool:
+        return verify_signature(self.sender, Domain.TRANSACTION, self.chain_id, self.body, self.signature)
+
+
+def sign_transaction(
+    key: SigningKey,
+    chain_id: bytes,
+    payload: Payload,
+    *,
+    nonce: int = 0,
+    fee_uwatt: int = 0,
+    valid_until_height: int = 0,
+) -> Transaction:
+    """Makes and signs one transaction of the payload's kind."""
+    kind = KIND_OF[type(payload)]
+    body = encode((VERSION, chain_id, key.public_key, nonce, fee_uwatt, valid_until_height, int(kind), payload))
+    signature = key.sign(Domain.TRANSACTION, chain_id, body)
+    return Transaction(
+        id=digest(body),
+        raw=encode(Signed(body=body, signature=signature)),
+        body=body,
+        signature=signature,
+        chain_id=chain_id,
+        sender=key.public_key,
+        nonce=nonce,
+        fee_uwatt=fee_uwatt,
+        valid_until_height=valid_until_height,
+        kind=kind,
+        payload=payload,
+    )
+
+
+class _Envelope(Wire, frozen=True):
+    version: Unsigned
+    chain_id: Bytes32
+    sender: Bytes32
+    nonce: Unsigned
+    fee_uwatt: Unsigned
+    valid_until_height: Unsigned
+    kind: Unsigned
+    payload: list[Any]
+
+
+def decode_transaction(raw: bytes) -> Transaction:
+    """Decodes what travels. Errors: TransactionRefused with the Refusal; the signature is not checked here."""
+    if len(raw) > MAX_TRANSACTION_BYTES:
+        raise TransactionRefused(
+            Refusal.OVERSIZED, f"{len(raw)} bytes; a transaction has at most {MAX_TRANSACTION_BYTES}"
+        )
+    try:
+        signed = decode(raw, Signed, MAX_TRANSACTION_BYTES)
+        envelope = convert(decode_plain(signed.body, MAX_TRANSACTION_BYTES), _Envelope)
+    except EncodingError as error:
+        refusal = Refusal.NOT_CANONICAL if "canonical" in str(error) else Refusal.MALFORMED
+        raise TransactionRefused(refusal, str(error)) from error
+    if envelope.version != VERSION:
+        raise TransactionRefused(
+            Refusal.UNKNOWN_VERSION, f"version {envelope.version}; this node speaks version {VERSION}"
+        )
+    try:
+        kind = Kind(envelope.kind)
+    except ValueError as error:
+        raise TransactionRefused(Refusal.UNKNOWN_KIND, f"no transaction kind has the number {envelope.kind}") from error
+    try:
+        payload = convert(envelope.payload, PAYLOADS[kind])
+    except EncodingError as error:
+        raise TransactionRefused(Refusal.MALFORMED, f"payload: {error}") from error
+    return Transaction(
+        id=digest(signed.body),
+        raw=raw,
+        body=signed.body,
+        signature=signed.signature,
+        chain_id=envelope.chain_id,
+        sender=envelope.sender,
+        nonce=envelope.nonce,
+        fee_uwatt=envelope.fee_uwatt,
+        valid_until_height=envelope.valid_until_height,
+        kind=kind,
+        payload=payload,
+    )
+
+
+def payload_fields(payload: Payload) -> dict[str, Any]:
+    """The payload's fields by name, for people: see the API's decoded transactions."""
+    return msgspec.structs.asdict(payload)
