@@ -8,9 +8,10 @@ order of its group, Y = x·B the public key and H = encode_to_curve(Y, alpha):
 * verify (5.3): U = s·B − c·Y, V = s·H − c·Gamma, and c must equal challenge(Y, H, Gamma, U, V).
 * beta (5.2): SHA-512(0x03 ‖ 0x03 ‖ 8·Gamma ‖ 0x00).
 * encode_to_curve (5.4.1.1, try and increment): the first counter 0…255 whose SHA-512(0x03 ‖ 0x01 ‖ Y ‖ alpha ‖
-  counter ‖ 0x00)[:32] decodes to a point that is not the identity once multiplied by the cofactor 8. A candidate decodes
-  if its y, the sign bit aside, is below p and libsodium can add the identity to it; `crypto_core_ed25519_is_valid_point`
-  would be wrong, since it refuses the seven in eight candidates outside the prime-order group, which the RFC takes.
+  counter ‖ 0x00)[:32] decodes to a point that is not the identity once multiplied by the cofactor 8. A candidate
+  decodes if its y, the sign bit aside, is below p and libsodium can add the identity to it.
+  `crypto_core_ed25519_is_valid_point` would be wrong here: it refuses the seven in eight candidates that lie outside
+  the prime-order group, and the RFC takes them.
 
 Verification is stricter than the RFC where libraries differ, because nodes that disagree about one proof part for ever:
 
