@@ -1,0 +1,223 @@
+"""What a node is told: TOML in its data directory, overridden by the environment, overridden by flags.
+
+1. Every setting is a field below with its default, its bounds and its sentence of documentation; ``render`` writes a
+   complete file from them, so the file and this module cannot disagree.
+2. A wrong file is refused whole, with the line that is wrong and what would be right.
+3. ``ECLOUD_<SECTION>_<KEY>`` in the environment overrides the file; a flag overrides both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+FILE_NAME: Final = "config.toml"
+
+
+class ConfigurationError(ValueError):
+    """The configuration is wrong; the message has the file, the line, and what would be right."""
+
+
+def _setting(default: Any, about: str, smallest: int | None = None, largest: int | None = None) -> Any:
+    metadata = {"about": about, "smallest": smallest, "largest": largest}
+    if isinstance(default, tuple):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    listen: tuple[str, ...] = _setting(
+        ("/ip4/0.0.0.0/tcp/4001",), "multiaddrs on which other nodes reach this one; tcp/0 takes any free port"
+    )
+    bootstrap: tuple[str, ...] = _setting((), "full multiaddrs (with /p2p/<id>) of nodes to begin with")
+    max_peers: int = _setting(48, "connections at the most", 1, 1_000)
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    host: str = _setting("127.0.0.1", "where the local API listens: a loopback address")
+    port: int = _setting(4080, "its port; 0 takes any free one", 0, 65_535)
+    unix_socket: bool = _setting(True, "whether the API is also served on api.sock in the data directory")
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    mempool_bytes: int = _setting(
+        32 * 1024 * 1024, "transactions that may wait for a block, in bytes", 64 * 1024, 1024**3
+    )
+    clock_skew_ms: int = _setting(0, "added to the clock, to see how the network copes", -3_600_000, 3_600_000)
+    halt_height: int = _setting(0, "stop taking part after this height; 0 never", 0, 2**53)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    level: str = _setting("info", "debug, info, warning or error")
+    json: bool = _setting(False, "one JSON object a line instead of text")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    node: NodeSettings = field(default_factory=NodeSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def load(directory: Path, environment: Mapping[str, str] | None = None) -> Configuration:
+    """Reads ``config.toml`` of a data directory, if there is one, and the environment. Errors: ConfigurationError."""
+    path = directory / FILE_NAME
+    text = path.read_text("utf-8") if path.exists() else ""
+    configuration = parse(text, str(path))
+    return with_environment(configuration, os.environ if environment is None else environment)
+
+
+def parse(text: str, source: str = FILE_NAME) -> Configuration:
+    """Checks a whole file. Errors: ConfigurationError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source}: not TOML: {error}") from error
+    sections: dict[str, Any] = {}
+    known = {section.name: section for section in fields(Configuration)}
+    for name, table in document.items():
+        where = f"{source}, line {_line_of(text, None, name)}"
+        if name not in known:
+            raise ConfigurationError(f"{where}: no section [{name}]; there are {_listing(known)}")
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{where}: {name} is a section: write [{name}] on a line of its own")
+        settings = known[name].default_factory()  # type: ignore[misc]  # every section has one
+        for key, value in table.items():
+            settings = _set(settings, key, value, f"{source}, line {_line_of(text, name, key)}")
+        sections[name] = settings
+    return Configuration(**sections)
+
+
+def with_environment(configuration: Configuration, environment: Mapping[str, str]) -> Configuration:
+    """Applies ``ECLOUD_<SECTION>_<KEY>``; lists are separated by commas. Errors: ConfigurationError."""
+    sections: dict[str, Any] = {}
+    for section in fields(configuration):
+        settings = getattr(configuration, section.name)
+        for setting in fields(settings):
+            name = f"ECLOUD_{section.name}_{setting.name}".upper()
+            if name in environment:
+                value = _from_text(environment[name], getattr(settings, setting.name), name)
+                settings = _set(settings, setting.name, value, f"environment variable {name}")
+        sections[section.name] = settings
+    return Configuration(**sections)
+
+
+def override(configuration: Configuration, section: str, **values: Any) -> Configuration:
+    """Applies flags; a value of None leaves what there is. Errors: ConfigurationError."""
+    settings = getattr(configuration, section)
+    for key, value in values.items():
+        if value is not None:
+            settings = _set(settings, key, value, f"--{key.replace('_', '-')}")
+    return replace(configuration, **{section: settings})
+
+
+def render(configuration: Configuration) -> str:
+    """A complete, commented file."""
+    lines = ["# Settings of this node. Each can also be set by ECLOUD_<SECTION>_<KEY> in the environment.", ""]
+    for section in fields(configuration):
+        settings = getattr(configuration, section.name)
+        lines.append(f"[{section.name}]")
+        for setting in fields(settings):
+            lines.append(f"# {setting.metadata['about']}")
+            lines.append(f"{setting.name} = {_toml(getattr(settings, setting.name))}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _set(settings: Any, key: str, value: Any, where: str) -> Any:
+    known = {setting.name: setting for setting in fields(settings)}
+    if key not in known:
+        raise ConfigurationError(f"{where}: no setting {key!r}; there are {_listing(known)}")
+    metadata, present = known[key].metadata, getattr(settings, key)
+    if isinstance(present, tuple):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise ConfigurationError(
+                f"{where}: {key} is a list of texts, for instance {key} = {_toml(present or ('',))}"
+            )
+        value = tuple(value)
+    elif type(value) is not type(present):
+        kind = {bool: "true or false", int: "a whole number", str: "a text in quotes"}[type(present)]
+        raise ConfigurationError(f"{where}: {key} = {value!r}: expected {kind}, for instance {_toml(present)}")
+    smallest, largest = metadata["smallest"], metadata["largest"]
+    if smallest is not None and not smallest <= value <= largest:
+        raise ConfigurationError(f"{where}: {key} = {value} is outside {smallest} … {largest}")
+    _check_meaning(key, value, where)
+    return replace(settings, **{key: value})
+
+
+def _check_meaning(key: str, value: Any, where: str) -> None:
+    if key in {"listen", "bootstrap"}:
+        for address in value:
+            pattern = r"/(ip4|ip6|dns|dns4|dns6)/[^/]+/tcp/\d{1,5}"
+            pattern += r"/p2p/\w{20,}" if key == "bootstrap" else ""
+            if not re.fullmatch(pattern, address):
+                like = "/ip4/192.168.1.20/tcp/4001" + ("/p2p/12D3KooW…" if key == "bootstrap" else "")
+                raise ConfigurationError(f"{where}: {address!r} is not a multiaddr like {like}")
+    if key == "host":
+        try:
+            loopback = ip_address(value).is_loopback
+        except ValueError:
+            loopback = value == "localhost"
+        if not loopback:
+            raise ConfigurationError(
+                f"{where}: host = {value!r}: the local API listens on a loopback address only, 127.0.0.1 or ::1"
+            )
+    if key == "level" and value not in LOG_LEVELS:
+        raise ConfigurationError(f"{where}: level = {value!r}; there are {', '.join(LOG_LEVELS)}")
+
+
+def _from_text(text: str, present: Any, where: str) -> Any:
+    if isinstance(present, tuple):
+        return [part for part in text.split(",") if part]
+    if isinstance(present, bool):
+        if text.lower() not in {"true", "false", "1", "0"}:
+            raise ConfigurationError(f"{where} = {text!r}: expected true or false")
+        return text.lower() in {"true", "1"}
+    if isinstance(present, int):
+        try:
+            return int(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{where} = {text!r}: expected a whole number") from error
+    return text
+
+
+def _line_of(text: str, section: str | None, key: str) -> int:
+    """The line on which a section begins, or a key of it is set; 1 where it cannot be told."""
+    inside = section is None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([\w.\"-]+)\s*\]+", line)
+        if header:
+            inside = section is None or header[1] == section
+            if section is None and header[1].split(".")[0] == key:
+                return number
+        elif inside and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
+            return number
+    return 1
+
+
+def _listing(names: Mapping[str, Any]) -> str:
+    return ", ".join(names)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)

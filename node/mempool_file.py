@@ -1,0 +1,71 @@
+"""The mempool's memory across restarts: an append-only file of accepted transactions.
+
+1. A record is the length (u32 big endian), a CRC-32 of the bytes, and the transaction's bytes. It is handed to the
+   operating system before the transaction is acknowledged, so a killed process loses none; a power cut may lose the
+   newest few, which the other nodes hold.
+2. Reading stops at the first torn or damaged record and the file is cut there.
+3. ``rewrite`` replaces the file atomically by what still waits, when it has grown to twice that.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from ledger.transactions import MAX_TRANSACTION_BYTES
+
+_HEAD: Final = struct.Struct(">II")
+REWRITE_SLACK_BYTES: Final = 1024 * 1024
+
+
+class MempoolFile:
+    """Errors: OSError when the disk refuses; the caller stops accepting transactions until it does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+
+    def load(self) -> list[bytes]:
+        """The transactions written before, oldest first; cuts off a torn tail."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        records: list[bytes] = []
+        offset = 0
+        while offset + _HEAD.size <= len(data):
+            length, checksum = _HEAD.unpack_from(data, offset)
+            raw = data[offset + _HEAD.size : offset + _HEAD.size + length]
+            if length > MAX_TRANSACTION_BYTES or len(raw) < length or zlib.crc32(raw) != checksum:
+                break
+            records.append(raw)
+            offset += _HEAD.size + length
+        if offset < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(offset)
+        self.size = offset
+        return records
+
+    def append(self, raws: Iterable[bytes]) -> None:
+        data = b"".join(_HEAD.pack(len(raw), zlib.crc32(raw)) + raw for raw in raws)
+        with self.path.open("ab", buffering=0) as file:
+            written = file.write(data)
+            if written != len(data):
+                file.truncate(self.size)
+                raise OSError("the disk took only part of a record")
+        self.size += len(data)
+
+    def rewrite_if_grown(self, waiting_bytes: int, raws: Iterable[bytes]) -> None:
+        """Compacts the file when what no longer waits is the larger part of it."""
+        if self.size <= 2 * waiting_bytes + REWRITE_SLACK_BYTES:
+            return
+        temporary = self.path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        fresh = MempoolFile(temporary)
+        fresh.append(raws)
+        os.replace(temporary, self.path)
+        self.size = fresh.size
