@@ -95,7 +95,7 @@ def parse(text: str, source: str = FILE_NAME) -> Configuration:
             raise ConfigurationError(f"{where}: no section [{name}]; there are {_listing(known)}")
         if not isinstance(table, dict):
             raise ConfigurationError(f"{where}: {name} is a section: write [{name}] on a line of its own")
-        settings = known[name].default_factory()  # type: ignore[misc]  # every section has one
+        settings = getattr(Configuration(), name)
         for key, value in table.items():
             settings = _set(settings, key, value, f"{source}, line {_line_of(text, name, key)}")
         sections[name] = settings

@@ -1,0 +1,141 @@
+"""Transactions and announcements between nodes: what is checked before it is passed on, and what is sent together.
+
+1. Nothing is forwarded that was not verified: a validator decodes, bounds and checks signatures, so what a node passes
+   on is well-formed and signed. Whether it can be *executed* is each node's own question and costs nobody anything.
+2. A batch with a malformed or wrongly signed transaction is rejected whole and costs the peer that handed it over.
+   A batch of another chain likewise. A batch in which nothing is new is not forwarded.
+3. Own transactions are sent together: a batch leaves 50 ms after its first transaction, or at 64 KiB.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+import trio
+
+from ledger.encoding import EncodingError, decode, encode
+from ledger.keys import digest
+from ledger.refusal import TransactionRefused
+from ledger.transactions import Transaction, decode_transaction
+from node.protocol import MAX_BATCH_BYTES, MAX_BATCH_MESSAGE_BYTES, MAX_BATCH_TRANSACTIONS, TransactionBatch
+from p2p.network import Network, PeerId, Verdict
+
+FLUSH_S: Final = 0.05
+VERIFIED_IDS: Final = 65_536
+QUEUE: Final = 8_192
+UNREAD_BATCHES: Final = 512
+
+
+class SignatureCache:
+    """Remembers whose signatures were found good, so that none is checked twice: at the door, in gossip, in a block.
+
+    The key is the id *and* the signature: an id names a body, and a body may arrive with a bad signature.
+    """
+
+    def __init__(self, capacity: int = VERIFIED_IDS) -> None:
+        self._capacity = capacity
+        self._good: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
+
+    def check(self, transaction: Transaction) -> bool:
+        """True if the transaction's signature is good."""
+        key = (transaction.id, transaction.signature)
+        if key in self._good:
+            return True
+        if not transaction.has_valid_signature():
+            return False
+        self._good[key] = None
+        if len(self._good) > self._capacity:
+            self._good.popitem(last=False)
+        return True
+
+    def __contains__(self, transaction: Transaction) -> bool:
+        return (transaction.id, transaction.signature) in self._good
+
+
+def decode_batch(data: bytes, chain_id: bytes, signatures: SignatureCache) -> list[Transaction] | None:
+    """The transactions of a batch, every signature checked; None if any is malformed, of another chain or badly
+    signed.
+    """
+    try:
+        raws = decode(data, TransactionBatch, MAX_BATCH_MESSAGE_BYTES)
+        transactions = [decode_transaction(raw) for raw in raws]
+    except (EncodingError, TransactionRefused):
+        return None
+    if any(transaction.chain_id != chain_id or not signatures.check(transaction) for transaction in transactions):
+        return None
+    return transactions
+
+
+class TransactionGossip:
+    """Sends own transactions in batches, and hands over what is new in the batches of others.
+
+    ``is_known`` tells by id whether a transaction waits or is committed already.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        topic: str,
+        chain_id: bytes,
+        signatures: SignatureCache,
+        is_known: Callable[[bytes], bool],
+    ) -> None:
+        self._network = network
+        self._topic = topic
+        self._chain_id = chain_id
+        self._signatures = signatures
+        self._is_known = is_known
+        self._outgoing: OrderedDict[bytes, bytes] = OrderedDict()
+        self._outgoing_bytes = 0
+        self._wake = trio.Event()
+        self._validated: OrderedDict[bytes, list[Transaction]] = OrderedDict()
+
+    def send(self, transaction: Transaction) -> None:
+        """Queues one accepted transaction. Beyond the queue's bound the oldest leaves the queue, not the mempool."""
+        if transaction.id in self._outgoing:
+            return
+        self._outgoing[transaction.id] = transaction.raw
+        self._outgoing_bytes += len(transaction.raw)
+        if len(self._outgoing) > QUEUE:
+            _, dropped = self._outgoing.popitem(last=False)
+            self._outgoing_bytes -= len(dropped)
+        self._wake.set()
+
+    async def run_sender(self) -> None:
+        """Flushes batches for ever."""
+        while True:
+            await self._wake.wait()
+            if self._outgoing_bytes < MAX_BATCH_BYTES:
+                await trio.sleep(FLUSH_S)
+            await self._network.publish(self._topic, encode(tuple(self._take_batch())))
+            if not self._outgoing:
+                self._wake = trio.Event()
+
+    async def run_receiver(self, accept: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Hands every transaction of every batch that passed ``validate`` to ``accept``, for ever."""
+        async for received in self._network.subscribe(self._topic, self.validate):
+            for transaction in self._validated.pop(digest(received.data), []):
+                await accept(transaction)
+
+    def validate(self, _peer: PeerId, data: bytes) -> Verdict:
+        """The topic's validator; see the module's rules."""
+        transactions = decode_batch(data, self._chain_id, self._signatures)
+        if transactions is None:
+            return Verdict.REJECT
+        if all(self._is_known(transaction.id) for transaction in transactions):
+            return Verdict.IGNORE
+        self._validated[digest(data)] = transactions
+        if len(self._validated) > UNREAD_BATCHES:
+            self._validated.popitem(last=False)
+        return Verdict.ACCEPT
+
+    def _take_batch(self) -> Iterator[bytes]:
+        size = count = 0
+        while self._outgoing and size < MAX_BATCH_BYTES and count < MAX_BATCH_TRANSACTIONS:
+            _, raw = self._outgoing.popitem(last=False)
+            self._outgoing_bytes -= len(raw)
+            size += len(raw)
+            count += 1
+            yield raw

@@ -1,0 +1,81 @@
+"""What nodes say to each other besides consensus: topics, streams and their messages.
+
+Topics, per chain (``<chain>`` is the first 16 hex digits of the chain id):
+
+    /ecloud/<chain>/transactions/1    [raw transaction, …]
+    /ecloud/<chain>/consensus/1       consensus.messages
+    /ecloud/<chain>/blocks/1          [header, finalize certificate]
+
+Streams, one request and one answer each:
+
+    /ecloud/status/1         Status → Status: exchanged at connection, and whenever someone may be behind
+    /ecloud/blocks/1         BlockRange → [committed block bytes, …]
+    /ecloud/body/1           block hash → block
+    /ecloud/certificates/1   height → [certificate, …] held for the open height
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from consensus.block import MAX_BLOCK_BYTES, MAX_CERTIFICATE_BYTES, Certificate, Header
+from ledger.encoding import Bytes32, Unsigned, Wire
+from ledger.transactions import MAX_TRANSACTION_BYTES
+
+PROTOCOL_VERSION: Final = 1
+
+STATUS: Final = "/ecloud/status/1"
+BLOCKS: Final = "/ecloud/blocks/1"
+BODY: Final = "/ecloud/body/1"
+CERTIFICATES: Final = "/ecloud/certificates/1"
+
+MAX_BATCH_BYTES: Final = 64 * 1024
+MAX_BATCH_MESSAGE_BYTES: Final = MAX_BATCH_BYTES + MAX_TRANSACTION_BYTES + 1024
+MAX_BATCH_TRANSACTIONS: Final = 1024
+MAX_RANGE: Final = 64
+MAX_RANGE_BYTES: Final = 4 * 1024 * 1024
+MAX_ANNOUNCEMENT_BYTES: Final = MAX_CERTIFICATE_BYTES + 2048
+MAX_SMALL_BYTES: Final = 1024
+
+
+def topic(chain_id: bytes, name: str) -> str:
+    """``name`` is transactions, consensus or blocks."""
+    return f"/ecloud/{chain_id.hex()[:16]}/{name}/1"
+
+
+class Status(Wire, frozen=True):
+    """Where a node stands. Another chain or version ends the acquaintance; a greater height is worth asking for."""
+
+    version: Unsigned
+    chain_id: Bytes32
+    height: Unsigned
+    block_hash: Bytes32
+    wall_ms: Unsigned
+
+
+class BlockRange(Wire, frozen=True):
+    """Blocks ``first`` … ``first + count − 1``; the answer ends early at the tip or at MAX_RANGE_BYTES."""
+
+    first: Unsigned
+    count: Annotated[int, msgspec.Meta(ge=1, le=MAX_RANGE)]
+
+
+class StoredBlock(Wire, frozen=True):
+    """A committed block as it is served: the encodings of a ``Block`` and of its finalize ``Certificate``."""
+
+    block: Annotated[bytes, msgspec.Meta(max_length=MAX_BLOCK_BYTES)]
+    certificate: Annotated[bytes, msgspec.Meta(max_length=MAX_CERTIFICATE_BYTES)]
+
+
+class Announcement(Wire, frozen=True):
+    """A block that has become final: all that a light client needs to follow."""
+
+    header: Header
+    certificate: Certificate
+
+
+TransactionBatch = Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=MAX_BATCH_TRANSACTIONS)]
+StoredBlocks = Annotated[tuple[StoredBlock, ...], msgspec.Meta(max_length=MAX_RANGE)]
+HeldCertificates = Annotated[tuple[Certificate, ...], msgspec.Meta(max_length=256)]
