@@ -1,0 +1,201 @@
+"""What happens, as it happens: the items of ``GET /v1/events`` and of ``NodeClient.events()``.
+
+1. The stream is server-sent events: ``event:`` is the type's tag, ``data:`` the struct as JSON with the same tag in
+   ``type``.
+2. Only ``block_final`` carries an ``id:``, its height. A client that comes back with ``Last-Event-ID`` first gets the
+   blocks it missed (at most ``MAX_REPLAYED_BLOCKS``, else ``missed`` says from which height on it must read itself),
+   then what happens from then on. Between blocks nothing else is replayed.
+3. A subscriber that does not keep up is told ``dropped`` and its stream ends; it may come back.
+4. ``NodeAway`` and ``NodeBack`` are made by the client and never travel.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from node.client.models import Model, Party, SkippedTurn
+
+MAX_REPLAYED_BLOCKS: Final = 500
+
+
+class BlockFinal(Model, frozen=True, kw_only=True, tag="block_final"):
+    """``finality_ms``: from the proposal to finality here; None for a block that was fetched, not seen open."""
+
+    height: int
+    hash: str
+    producer: Party
+    view: int
+    time_ms: int
+    time: str
+    finality_ms: int | None
+    transaction_count: int
+    reading_count: int
+    skipped: list[SkippedTurn]
+
+
+class TransactionFinal(Model, frozen=True, kw_only=True, tag="transaction_final"):
+    """One transaction of a final block, readings excepted; ``accounts`` are addresses of all it concerns."""
+
+    id: str
+    kind: str
+    height: int
+    refusal: str | None
+    note: str
+    accounts: list[str]
+
+
+class TransactionPending(Model, frozen=True, kw_only=True, tag="transaction_pending"):
+    """Accepted into this node's mempool, from a wallet or a peer."""
+
+    id: str
+    kind: str
+    sender: Party
+
+
+class ReadingAccepted(Model, frozen=True, kw_only=True, tag="reading_accepted"):
+    """A reading in a final block: what passed since the meter's reading before, and the votes minted."""
+
+    transaction_id: str
+    meter: str
+    owner: Party
+    period: int
+    imported_wh: int
+    exported_wh: int
+    minted_mvote: int
+    height: int
+
+
+class PeerConnected(Model, frozen=True, kw_only=True, tag="peer_connected"):
+    peer: str
+    address: str
+
+
+class PeerDisconnected(Model, frozen=True, kw_only=True, tag="peer_disconnected"):
+    peer: str
+
+
+class PeerBanned(Model, frozen=True, kw_only=True, tag="peer_banned"):
+    peer: str
+    reason: str
+    until_ms: int
+
+
+class Equivocation(Model, frozen=True, kw_only=True, tag="equivocation"):
+    """``convicted``: the report is in a final block and the pool burned; else it was seen and is being reported."""
+
+    account: Party
+    height: int
+    convicted: bool
+
+
+class CandidateSuspended(Model, frozen=True, kw_only=True, tag="candidate_suspended"):
+    account: Party
+    height: int
+
+
+class CandidateRejoined(Model, frozen=True, kw_only=True, tag="candidate_rejoined"):
+    account: Party
+    height: int
+
+
+class ViewChanged(Model, frozen=True, kw_only=True, tag="view_changed"):
+    """A turn of the open height passed without a block."""
+
+    height: int
+    view: int
+    leader: Party | None
+
+
+class SyncProgress(Model, frozen=True, kw_only=True, tag="sync_progress"):
+    """``done``: caught up; the node agrees on new blocks again."""
+
+    height: int
+    target_height: int
+    blocks_per_second: int
+    done: bool
+
+
+class Warned(Model, frozen=True, kw_only=True, tag="warning"):
+    """A sentence of ``Status.warnings`` that is new; ``cleared`` when it no longer holds."""
+
+    text: str
+    cleared: bool
+
+
+class Missed(Model, frozen=True, kw_only=True, tag="missed"):
+    """More blocks passed than are replayed: read ``GET /v1/blocks`` for those up to ``up_to_height``."""
+
+    from_height: int
+    up_to_height: int
+
+
+class Dropped(Model, frozen=True, kw_only=True, tag="dropped"):
+    """The last word to a subscriber that did not keep up."""
+
+    detail: str
+
+
+NodeEvent = (
+    BlockFinal
+    | TransactionFinal
+    | TransactionPending
+    | ReadingAccepted
+    | PeerConnected
+    | PeerDisconnected
+    | PeerBanned
+    | Equivocation
+    | CandidateSuspended
+    | CandidateRejoined
+    | ViewChanged
+    | SyncProgress
+    | Warned
+    | Missed
+    | Dropped
+)
+
+
+class NodeAway(Model, frozen=True, kw_only=True):
+    """The node does not answer; the client keeps trying. ``detail`` is a sentence for the screen."""
+
+    detail: str
+    retry_in_ms: int
+
+
+class NodeBack(Model, frozen=True, kw_only=True):
+    """The stream is open: at the start, and each time after ``NodeAway``."""
+
+    height: int
+
+
+ClientEvent = NodeEvent | NodeAway | NodeBack
+
+_DECODER: Final = msgspec.json.Decoder(NodeEvent)
+
+
+def event_tag(event: NodeEvent) -> str:
+    """The word in ``event:`` and ``type``."""
+    tag = event.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def encode_event(event: NodeEvent) -> bytes:
+    """One line of JSON."""
+    return msgspec.json.encode(event)
+
+
+def decode_event(data: str | bytes) -> NodeEvent | None:
+    """None for a type this client does not know. Errors: msgspec.DecodeError for what is no event at all."""
+    try:
+        event: NodeEvent = _DECODER.decode(data)
+    except msgspec.ValidationError:
+        tag = msgspec.json.decode(data, type=dict).get("type")
+        if isinstance(tag, str) and tag not in KNOWN_TAGS:
+            return None
+        raise
+    return event
+
+
+KNOWN_TAGS: Final = frozenset(str(type_.__struct_config__.tag) for type_ in NodeEvent.__args__)

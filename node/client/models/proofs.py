@@ -1,0 +1,36 @@
+"""A state record that can be checked without trusting this node."""
+
+from __future__ import annotations
+
+from node.client.models.base import Model
+
+
+class ProvenMember(Model, frozen=True, kw_only=True):
+    account_key: str
+    node_key: str
+    weight: int
+    pool_mvote: int
+    reputation_milli: int
+
+
+class StateProof(Model, frozen=True, kw_only=True):
+    """The file of ``ecloud chain prove``: one state record, and all that shows it to be part of a final block.
+
+    ``value`` is the record's canonical CBOR in hex, or None: proven absent. ``siblings`` are the hashes beside the
+    path from the root down, ``leaf`` (key hash, value hash) at its end; see storage/state_tree.py. ``header`` and
+    ``certificate`` are canonical CBOR in hex. ``committee`` is the one of ``height``, in certificate order.
+    """
+
+    format: str
+    chain_id: str
+    height: int
+    block_hash: str
+    record: str
+    key: str
+    value: str | None
+    siblings: list[str]
+    leaf: tuple[str, str] | None
+    header: str
+    certificate: str
+    committee_snapshot_height: int
+    committee: list[ProvenMember]
