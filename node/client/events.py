@@ -6,7 +6,7 @@
    blocks it missed (at most ``MAX_REPLAYED_BLOCKS``, else ``missed`` says from which height on it must read itself),
    then what happens from then on. Between blocks nothing else is replayed.
 3. A subscriber that does not keep up is told ``dropped`` and its stream ends; it may come back.
-4. ``NodeAway`` and ``NodeBack`` are made by the client and never travel.
+4. ``Away`` and ``Back`` are made by the client and never travel.
 """
 
 from __future__ import annotations
@@ -156,20 +156,20 @@ NodeEvent = (
 )
 
 
-class NodeAway(Model, frozen=True, kw_only=True):
+class Away(Model, frozen=True, kw_only=True):
     """The node does not answer; the client keeps trying. ``detail`` is a sentence for the screen."""
 
     detail: str
     retry_in_ms: int
 
 
-class NodeBack(Model, frozen=True, kw_only=True):
-    """The stream is open: at the start, and each time after ``NodeAway``."""
+class Back(Model, frozen=True, kw_only=True):
+    """The stream is open: at the start, and each time after ``Away``."""
 
     height: int
 
 
-ClientEvent = NodeEvent | NodeAway | NodeBack
+ClientEvent = NodeEvent | Away | Back
 
 _DECODER: Final = msgspec.json.Decoder(NodeEvent)
 
