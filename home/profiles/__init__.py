@@ -1,0 +1,1 @@
+"""Real households and solar roofs, quarter hour by quarter hour: what a simulated meter measures."""
