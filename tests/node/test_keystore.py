@@ -1,6 +1,9 @@
 """Wallets under a password: what is stored comes back, and everything else is refused by name."""
 
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,21 @@ def test_a_wallet_made_cheap_says_so_in_its_file(keystore: Keystore) -> None:
     # And a cost of one's own is read back from the file
     keystore.create("bob", PASSWORD, Cost(2, 32 * 1024))
     assert len(keystore.unlock("bob", PASSWORD)) == 32
+
+
+def test_a_machine_without_the_memory_is_told_how_much_is_needed(keystore: Keystore) -> None:
+    # Given a process that may not have 256 MiB more
+    program = (
+        "import resource, sys; from pathlib import Path; from node.keystore import Keystore, NotEnoughMemory\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (200 * 1024**2, -1))\n"
+        "try: Keystore(Path(sys.argv[1])).create('anne', 'password')\n"
+        "except NotEnoughMemory as error: print(error)"
+    )
+    # When it makes a wallet, then it learns why not, and there is none
+    arguments = [sys.executable, "-c", program, str(keystore.directory)]
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    assert "256 MiB" in result.stdout
+    assert keystore.names() == []
 
 
 def test_each_wallet_has_a_key_of_its_own(keystore: Keystore) -> None:
@@ -292,8 +310,6 @@ def test_a_file_that_shows_another_key_than_it_holds_is_refused(keystore: Keysto
 
 
 def checksum_of(document: dict[str, Any]) -> str:
-    import hashlib
-
     text = json.dumps(document | {"checksum": ""}, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
