@@ -16,7 +16,8 @@ order of its group, Y = x·B the public key and H = encode_to_curve(Y, alpha):
 Verification is stricter than the RFC where libraries differ, because nodes that disagree about one proof part for ever:
 
 * Y and Gamma must be of order L: canonical, on the curve, not of small order, no small-order component. It is tested as
-  (L − 1)·P + P = 0, since libsodium's own test let P + (0, −1) pass up to release 1.0.20 (CVE-2025-69277).
+  (L − 1)·P + P = 0, since libsodium's own test lets P + (0, −1) pass in builds before 30 December 2025
+  (CVE-2025-69277; seen with PyNaCl 1.6.1, mended in 1.6.2).
 * c = 0 and s = 0 are refused, since libsodium multiplies by no zero. An honest proof has them with probability 2⁻¹²⁸.
 
 Only public values decide how long anything here takes; what touches the secret is libsodium's constant-time code.

@@ -5,7 +5,7 @@
 2. Energy is counted exactly, as a fraction, and floored only where it is shown: a cumulative register is the floor of
    the exact sum since its start, and never drifts. The Wh of one sample are the difference of two such floors.
 3. A household consumes in each year exactly the Wh it is given, in the course of its profile.
-4. A roof of P watts peak power gives value / 10,000 · 3/2 · P watts; where the 3/2 is from, see ATTRIBUTION.md.
+4. A roof of P watts peak power gives value / 10,000 · 3/2 · P watts; the 3/2 is our assumption, see ATTRIBUTION.md.
 5. A house has one connection meter: in each quarter hour, what it consumes more than it produces is import, what it
    produces more is export. Its two registers start at 0 with the house's first sample.
 """
@@ -26,7 +26,7 @@ MAX_YEARLY_KWH: Final = 1_000_000
 MAX_PEAK_WATT: Final = 1_000_000
 
 _SAMPLES_PER_HOUR: Final = SAMPLES_PER_DAY // 24
-# SimBench's nominal power in watts of peak power.
+# Watts of output per watt of peak power at SimBench's nominal power: an assumption, see ATTRIBUTION.md.
 _SOLAR_SCALE: Final = (3, 2)
 
 

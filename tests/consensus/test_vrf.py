@@ -18,7 +18,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
 FIELD_PRIME = 2**255 - 19
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 IDENTITY = (1).to_bytes(32, "little")
-# A point of order 8; its multiples are the whole small-order group (C2SP/CCTV ed25519 lists them).
+# A point of order 8; its multiples are the whole small-order group; `small_order_points` checks it.
 TORSION = bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
 SEED = bytes(range(32))
 PUBLIC_KEY = sodium.crypto_sign_seed_keypair(SEED)[0]
