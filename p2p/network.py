@@ -1,16 +1,20 @@
 """What a node asks of a network, and nothing about how it is done.
 
-Two implementations keep this contract: ``p2p.libp2p`` (real sockets) and ``p2p.simulated`` (virtual time, seeded faults).
+Two implementations keep this contract: ``p2p.libp2p`` (real sockets) and ``p2p.simulated`` (virtual time, seeded
+faults).
 
 1. A *peer* is named by its libp2p peer id in base58 text. The id of a node follows from its Ed25519 node key.
-2. ``publish`` hands one message to everyone who subscribes to a topic, at best effort: messages may be lost, doubled and reordered.
-   Whoever needs a message pulls it with ``request``.
-3. A topic's validator runs before a message is delivered or forwarded. It is synchronous, decodes and checks, and must not raise:
-   ``ACCEPT`` delivers and forwards, ``IGNORE`` does neither, ``REJECT`` does neither and costs the peer that sent it.
-4. ``request`` sends one bounded message and returns one bounded answer; ``serve`` answers with bytes, or refuses by raising
-   ``RequestRefused``. A handler that fails otherwise costs the asking peer nothing and the node nothing but the stream.
-5. Every inbound path is bounded: message size, bytes and messages per peer and second, streams per peer. A peer that exceeds its budget or
-   sends what is invalid loses score; at the limit it is banned: disconnected, refused at connection, remembered across restarts.
+2. ``publish`` hands one message to everyone who subscribes to a topic, at best effort: messages may be lost, doubled
+   and reordered. Whoever needs a message pulls it with ``request``.
+3. A topic's validator runs before a message is delivered or forwarded. It is synchronous, decodes and checks, and must
+   not raise: ``ACCEPT`` delivers and forwards, ``IGNORE`` does neither, ``REJECT`` does neither and costs the peer that
+   sent it.
+4. ``request`` sends one bounded message and returns one bounded answer; ``serve`` answers with bytes, or refuses by
+   raising ``RequestRefused``. A handler that fails otherwise costs the asking peer nothing and the node nothing but the
+   stream.
+5. Every inbound path is bounded: message size, bytes and messages per peer and second, streams per peer. A peer that
+   exceeds its budget or sends what is invalid loses score; at the limit it is banned: disconnected, refused at
+   connection, remembered across restarts.
 """
 
 from __future__ import annotations
@@ -111,7 +115,9 @@ class Network(Protocol):
     def peer_id(self) -> PeerId: ...
 
     async def publish(self, topic: str, data: bytes) -> None:
-        """Sends ``data`` (at most MAX_MESSAGE_BYTES, else ValueError) to the topic's subscribers; our own subscription does not see it."""
+        """Sends ``data`` (at most MAX_MESSAGE_BYTES, else ValueError) to the topic's subscribers; our own
+        subscription does not see it.
+        """
 
     def subscribe(self, topic: str, validator: Validator) -> AsyncIterator[Received]:
         """Joins the topic, once; a full queue drops its oldest message and counts it."""
@@ -133,7 +139,9 @@ class Network(Protocol):
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None: ...
 
     async def connect(self, address: str) -> PeerId:
-        """Dials a full multiaddr (with ``/p2p/<id>``) and keeps redialling it while the network runs. Errors: NetworkError for a bad address."""
+        """Dials a full multiaddr (with ``/p2p/<id>``) and keeps redialling it while the network runs. Errors:
+        NetworkError for a bad address.
+        """
 
     def addresses(self) -> list[str]:
         """Multiaddrs, with ``/p2p/<id>``, under which this node listens."""
