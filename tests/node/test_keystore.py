@@ -32,8 +32,8 @@ from node.keystore import (
 )
 
 PASSWORD = "correct horse battery staple"
-# 256-bit vectors of BIP-39: the first three stand in vectors.json of trezor/python-mnemonic, the last in the test suites
-# of several other implementations.
+# 256-bit vectors of BIP-39: the first three stand in vectors.json of trezor/python-mnemonic, the last in the tests of
+# several other implementations.
 BIP39 = {
     "00" * 32: "abandon " * 23 + "art",
     "7f" * 32: "legal winner thank year wave sausage worth useful " * 2
