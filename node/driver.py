@@ -1,0 +1,451 @@
+"""Drives the consensus engine: feeds it what arrives and does what it asks, in the order it asks.
+
+1. One task calls the engine; nothing else does. Inputs wait in one bounded queue: messages, timers, results of work.
+2. What the engine wants persisted is fsynced before anything it asked for afterwards leaves this node. Inputs that were
+   waiting together are fed together and share one write.
+3. A gossip message is verified before it is passed on (``validate``). Of the open height everything is checked against
+   its committee; of the next height what that committee signed; older and later ones reach the engine, so that it can
+   answer or catch up, but are not passed on.
+4. Executing, building and committing run in a worker thread, one at a time.
+5. A full disk stops nothing for good: what could not be written is tried again until there is room, and until then no
+   vote leaves this node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+import trio
+
+from consensus.block import Block, Certificate
+from consensus.certificates import verify_certificate
+from consensus.engine import (
+    Action,
+    Answer,
+    Broadcast,
+    Build,
+    CatchUp,
+    Commit,
+    Engine,
+    Evidence,
+    Execute,
+    FetchBody,
+    FetchCertificates,
+    HeightContext,
+    Instant,
+    Persist,
+    SetTimer,
+    Timer,
+)
+from consensus.messages import Certificates, Message, Proposal, Vote, Votes, decode_message, encode_message
+from consensus.verifier import Verifier
+from ledger.block import InvalidBlock
+from ledger.encoding import EncodingError
+from node.chain import ExecutedBlock, NodeChain
+from node.clock import WallClock, monotonic_ms
+from node.journal import load_contents, to_record
+from node.log import Log
+from node.protocol import StoredBlock
+from node.sync import ServedBlockInvalid
+from p2p.network import Network, PeerId, Verdict
+from storage.errors import DiskFull
+from storage.interface import JournalStore
+
+INPUT_QUEUE: Final = 4_096
+FED_TOGETHER: Final = 256
+VIEWS_AHEAD: Final = 64
+DISK_FULL_PAUSE_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    view: int
+    executed: ExecutedBlock
+
+
+@dataclass(frozen=True, slots=True)
+class _Executed:
+    block_hash: bytes
+    executed: ExecutedBlock | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    blocks: tuple[StoredBlock, ...]
+    done: trio.MemorySendChannel[ServedBlockInvalid | None]
+
+
+_Input = _Heard | _Built | _Executed | _Body | _Imported | Timer
+
+
+class Helper(Protocol):
+    """What the driver asks of the rest of the node; see ``node.node``."""
+
+    async def fetch_body(self, block_hash: bytes, node_keys: Sequence[bytes]) -> Block | None: ...
+
+    async def fetch_certificates(self, height: int) -> Sequence[Certificate]: ...
+
+    async def tell_status(self, node_key: bytes) -> None: ...
+
+    def heard_of_height(self, height: int) -> None: ...
+
+    def equivocation(self, evidence: Evidence) -> None: ...
+
+    def committed(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None) -> None:
+        """After each block, in order; ``finality_ms`` is None for an imported one."""
+
+
+class Driver:
+    """See the module's rules. ``halt_height``: take no part in heights above it; 0 for no such end."""
+
+    def __init__(
+        self,
+        *,
+        chain: NodeChain,
+        engine: Engine,
+        verifier: Verifier,
+        journal: JournalStore,
+        network: Network,
+        topic: str,
+        helper: Helper,
+        wall: WallClock,
+        log: Log,
+        halt_height: int = 0,
+    ) -> None:
+        self._chain = chain
+        self._engine = engine
+        self._verifier = verifier
+        self._journal = journal
+        self._network = network
+        self._topic = topic
+        self._helper = helper
+        self._wall = wall
+        self._log = log
+        self._halt_height = halt_height
+        self._send, self._receive = trio.open_memory_channel[_Input](INPUT_QUEUE)
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._timer_count = 0
+        self._executed: dict[bytes, ExecutedBlock] = {}
+        self._context: HeightContext | None = None
+        self._closed_at_ms = 0
+        self._worker = trio.CapacityLimiter(1)
+        self.disk_full = False
+
+    # -- for the rest of the node
+
+    @property
+    def context(self) -> HeightContext | None:
+        """The open height, None before ``run`` and after the halt height."""
+        return self._context
+
+    @property
+    def view(self) -> int:
+        return self._engine.view
+
+    def held_certificates(self, height: int) -> tuple[Certificate, ...]:
+        return tuple(self._engine.held_certificates(height))
+
+    def body(self, block_hash: bytes) -> Block | None:
+        return self._engine.body(block_hash)
+
+    async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
+        """Verifies, executes and commits blocks that follow the tip; others are passed over. Errors:
+        ServedBlockInvalid.
+        """
+        done, result = trio.open_memory_channel[ServedBlockInvalid | None](1)
+        await self._send.send(_Imported(blocks, done))
+        failure = await result.receive()
+        if failure is not None:
+            raise failure
+
+    def validate(self, _peer: PeerId, data: bytes) -> Verdict:
+        """The consensus topic's validator; see rule 3."""
+        try:
+            message = decode_message(data)
+        except EncodingError:
+            return Verdict.REJECT
+        verdict = self._judge(message)
+        if verdict is Verdict.IGNORE:
+            self._hear(message)
+        return verdict
+
+    # -- services
+
+    async def run_receiver(self) -> None:
+        """Feeds what passed ``validate``, for ever."""
+        async for received in self._network.subscribe(self._topic, self.validate):
+            self._hear(decode_message(received.data))
+
+    async def run(self) -> None:
+        """Agrees on heights, one after the other, until cancelled. Errors: BrokenInvariant, StorageError."""
+        async with trio.open_nursery() as nursery:
+            await self._open_next(nursery)
+            while True:
+                inputs = await self._next_inputs()
+                actions: list[Action] = []
+                for item in inputs:
+                    actions += await self._feed(item, nursery)
+                    if any(isinstance(action, Commit) for action in actions):
+                        await self._perform(actions, nursery)
+                        actions = []
+                await self._perform(actions, nursery)
+
+    # -- inputs
+
+    def _now(self) -> Instant:
+        return Instant(self._wall(), monotonic_ms())
+
+    def _hear(self, message: Message) -> None:
+        try:
+            self._send.send_nowait(_Heard(message))
+        except trio.WouldBlock:
+            self._log.debug("message dropped: the driver's queue is full")  # dropping is always safe: peers resend
+
+    async def _next_inputs(self) -> list[_Input]:
+        """At least one input: timers that are due, then what waits in the queue."""
+        inputs: list[_Input] = self._due_timers()
+        if not inputs:
+            deadline_s = self._timers[0][0] / 1000 if self._timers else trio.current_time() + 3600
+            with trio.move_on_at(deadline_s):
+                inputs.append(await self._receive.receive())
+            inputs += self._due_timers()
+        while len(inputs) < FED_TOGETHER:
+            try:
+                inputs.append(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                break
+        return inputs
+
+    def _due_timers(self) -> list[_Input]:
+        due: list[_Input] = []
+        now_ms = monotonic_ms()
+        while self._timers and self._timers[0][0] <= now_ms:
+            due.append(heappop(self._timers)[2])
+        return due
+
+    async def _feed(self, item: _Input, nursery: trio.Nursery) -> list[Action]:
+        engine, now = self._engine, self._now()
+        match item:
+            case Timer():
+                return engine.on_timer(item, now)
+            case _Heard(message=message):
+                return engine.on_message(message, now)
+            case _Built(view=view, executed=executed):
+                self._executed[executed.hash] = executed
+                return engine.on_block_built(view, executed.block, now)
+            case _Executed(block_hash=block_hash, executed=result):
+                if result is not None:
+                    self._executed[block_hash] = result
+                return engine.on_block_executed(block_hash, result is not None, now)
+            case _Body(block=block):
+                return engine.on_body(block, now)
+            case _Imported(blocks=blocks, done=done):
+                await self._import(blocks, done, nursery)
+                return []
+
+    # -- actions
+
+    async def _perform(self, actions: Sequence[Action], nursery: trio.Nursery) -> None:
+        records = [record for action in actions if isinstance(action, Persist) for record in action.records]
+        if records:
+            await self._in_worker(self._journal.write, [to_record(record) for record in records])
+        await self._broadcast([action.message for action in actions if isinstance(action, Broadcast)])
+        for action in actions:
+            match action:
+                case SetTimer(timer=timer, at_monotonic_ms=at_ms):
+                    self._timer_count += 1
+                    heappush(self._timers, (at_ms, self._timer_count, timer))
+                case Build():
+                    nursery.start_soon(self._build, action)
+                case Execute():
+                    nursery.start_soon(self._execute, action)
+                case FetchBody():
+                    nursery.start_soon(self._fetch_body, action)
+                case FetchCertificates(height=height):
+                    nursery.start_soon(self._fetch_certificates, height)
+                case Answer(node_key=node_key):
+                    nursery.start_soon(self._helper.tell_status, node_key)
+                case CatchUp(height=height):
+                    self._helper.heard_of_height(height)
+                case Evidence():
+                    self._helper.equivocation(action)
+                case Commit(block=block, certificate=certificate):
+                    await self._commit(block, certificate, nursery)
+                case Persist() | Broadcast():
+                    pass  # done above, together
+
+    async def _broadcast(self, messages: list[Message]) -> None:
+        votes: list[Vote] = []
+        certificates: list[Certificate] = []
+        for message in messages:
+            match message:
+                case Proposal():
+                    await self._network.publish(self._topic, encode_message(message))
+                case Votes(votes=some):
+                    votes.extend(some)
+                case Certificates(certificates=some):
+                    certificates.extend(some)
+        if certificates:
+            await self._network.publish(self._topic, encode_message(Certificates(tuple(dict.fromkeys(certificates)))))
+        if votes:
+            await self._network.publish(self._topic, encode_message(Votes(tuple(dict.fromkeys(votes)))))
+
+    async def _build(self, build: Build) -> None:
+        make = partial(self._chain.build, build.height, build.view, build.time_ms, build.parent_certificate)
+        executed = await trio.to_thread.run_sync(make, limiter=self._worker)
+        if executed is not None:
+            await self._send.send(_Built(build.view, executed))
+
+    async def _execute(self, execute: Execute) -> None:
+        try:
+            executed = await trio.to_thread.run_sync(self._chain.execute, execute.block, limiter=self._worker)
+        except InvalidBlock as error:
+            self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
+            executed = None
+        await self._send.send(_Executed(execute.block_hash, executed))
+
+    async def _fetch_body(self, fetch: FetchBody) -> None:
+        block = await self._helper.fetch_body(fetch.block_hash, fetch.node_keys)
+        if block is not None:
+            await self._send.send(_Body(block))
+
+    async def _fetch_certificates(self, height: int) -> None:
+        certificates = await self._helper.fetch_certificates(height)
+        if certificates:
+            await self._send.send(_Heard(Certificates(tuple(certificates))))
+
+    async def _commit(self, block: Block, certificate: Certificate, nursery: trio.Nursery) -> None:
+        executed = self._executed.get(block.hash)
+        if executed is None:
+            # executed before a restart, or under a memory that was cleared: it is final, so it executes again
+            executed = await trio.to_thread.run_sync(self._chain.execute, block, limiter=self._worker)
+        await self._store(executed, certificate)
+        finality_ms = max(0, self._wall() - block.header.time_ms)
+        self._helper.committed(executed, certificate, finality_ms)
+        await self._open_next(nursery)
+
+    async def _import(
+        self,
+        blocks: tuple[StoredBlock, ...],
+        done: trio.MemorySendChannel[ServedBlockInvalid | None],
+        nursery: trio.Nursery,
+    ) -> None:
+        failure: ServedBlockInvalid | None = None
+        before = self._chain.height
+        for stored in blocks:
+            verify = partial(self._chain.execute_stored, stored, self._verifier)
+            try:
+                found = await trio.to_thread.run_sync(verify, limiter=self._worker)
+            except (InvalidBlock, EncodingError) as error:
+                failure = ServedBlockInvalid(str(error))
+                break
+            if found is not None:
+                executed, certificate = found
+                await self._store(executed, certificate)
+                self._helper.committed(executed, certificate, None)
+        if self._chain.height > before:
+            await self._open_next(nursery)
+        await done.send(failure)
+
+    async def _store(self, executed: ExecutedBlock, certificate: Certificate) -> None:
+        await self._in_worker(self._chain.commit, executed, certificate)
+        await self._in_worker(self._journal.clear_through, executed.block.header.height)
+        self._executed.clear()
+        self._closed_at_ms = monotonic_ms()
+
+    async def _open_next(self, nursery: trio.Nursery) -> None:
+        """Opens the height after the tip with what the journal holds of it."""
+        height = self._chain.height + 1
+        if self._halt_height and height > self._halt_height:
+            if self._context is not None:
+                self._log.info("halt height reached", height=self._chain.height)
+            self._context = None
+            self._timers.clear()
+            return
+        self._context = context = self._chain.height_context()
+        contents = load_contents(await trio.to_thread.run_sync(self._journal.load, height, limiter=self._worker))
+        await self._perform(self._engine.open_height(context, self._now(), contents), nursery)
+
+    async def _in_worker(self, work: Callable[..., object], *arguments: object) -> None:
+        while True:
+            try:
+                await trio.to_thread.run_sync(work, *arguments, limiter=self._worker)
+            except DiskFull as error:
+                if not self.disk_full:
+                    self._log.error("disk full", detail=str(error))
+                self.disk_full = True
+                await trio.sleep(DISK_FULL_PAUSE_S)
+            else:
+                if self.disk_full:
+                    self._log.info("there is room on the disk again")
+                self.disk_full = False
+                return
+
+    # -- judging gossip
+
+    def _judge(self, message: Message) -> Verdict:
+        context = self._context
+        if context is None:
+            return Verdict.IGNORE
+        match message:
+            case Proposal():
+                return self._judge_proposal(message, context)
+            case Votes(votes=votes):
+                return _together(self._judge_vote(vote, context) for vote in votes)
+            case Certificates(certificates=certificates):
+                return _together(self._judge_certificate(certificate, context) for certificate in certificates)
+
+    def _judge_proposal(self, proposal: Proposal, context: HeightContext) -> Verdict:
+        if proposal.height != context.height:
+            return Verdict.IGNORE
+        if proposal.view > self.view + VIEWS_AHEAD:
+            return Verdict.IGNORE
+        seat = context.committee.index_of_node_key(proposal.node_key)
+        if seat is None or context.leader(proposal.view) != seat:
+            return Verdict.REJECT
+        if not self._verifier.statement(proposal.node_key, proposal.statement, proposal.signature):
+            return Verdict.REJECT
+        return _together(
+            [Verdict.ACCEPT, *(self._judge_certificate(certificate, context) for certificate in proposal.justification)]
+        )
+
+    def _judge_vote(self, vote: Vote, context: HeightContext) -> Verdict:
+        height = vote.statement.height
+        just_closed = height == context.height - 1 and monotonic_ms() - self._closed_at_ms <= 2 * context.delta_ms
+        if height not in {context.height, context.height + 1} and not just_closed:
+            return Verdict.IGNORE
+        committee = context.parent_committee if just_closed else context.committee
+        if committee is None or committee.index_of_voter(vote.node_key) is None:
+            return Verdict.IGNORE
+        good = self._verifier.statement(vote.node_key, vote.statement, vote.signature)
+        return Verdict.ACCEPT if good else Verdict.REJECT
+
+    def _judge_certificate(self, certificate: Certificate, context: HeightContext) -> Verdict:
+        if certificate.height != context.height:
+            return Verdict.IGNORE
+        good = verify_certificate(certificate, context.committee, self._verifier)
+        return Verdict.ACCEPT if good else Verdict.REJECT
+
+
+def _together(verdicts: Iterable[Verdict]) -> Verdict:
+    """REJECT if any is; ACCEPT if all are. One part that could not be verified keeps the whole from being passed on,
+    else a stranger could have an honest node forward something its neighbour must reject.
+    """
+    found = set(verdicts)
+    if Verdict.REJECT in found:
+        return Verdict.REJECT
+    return Verdict.ACCEPT if found == {Verdict.ACCEPT} else Verdict.IGNORE
