@@ -61,8 +61,8 @@ class ReadingAccepted(Model, frozen=True, kw_only=True, tag="reading_accepted"):
     meter: str
     owner: Party
     period: int
-    imported_wh: int
-    exported_wh: int
+    imported_wh: int | None
+    exported_wh: int | None
     minted_mvote: int
     height: int
 

@@ -26,6 +26,7 @@ class Candidate(Model, frozen=True, kw_only=True):
     missed_in_row: int
     missed_total: int
     produced_total: int
+    epoch_counted: int
     epoch_signed: int
     suspended_height: int | None
 
