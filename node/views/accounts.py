@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.pools import frozen_mvote, withdrawable_mvote
 from ledger.records import (
     ACCOUNTS,
     CANDIDATES,
@@ -58,7 +59,7 @@ def candidate_view(reader: Reader, account: bytes, candidate: Candidate, all_poo
             models.FrozenPot(release_height=pot.release_height, amount_mvote=pot.amount_mvote)
             for pot in candidate.frozen
         ],
-        frozen_mvote=sum(pot.amount_mvote for pot in candidate.frozen),
+        frozen_mvote=frozen_mvote(candidate),
         missed_in_row=candidate.missed_in_row,
         missed_total=candidate.missed_total,
         produced_total=candidate.produced_total,
@@ -94,7 +95,7 @@ def candidate_detail(reader: Reader, who: str) -> models.CandidateDetail:
         models.Backer(
             account=reader.party(key[KEY_BYTES:]),
             shares=stake.shares,
-            value_mvote=_value_mvote(candidate, stake.shares),
+            value_mvote=withdrawable_mvote(candidate, stake.shares),
         )
         for key, stake in STAKES.scan(reader.state, account)
     ]
@@ -161,13 +162,8 @@ def _stakes(reader: Reader, account: bytes) -> list[models.StakeInfo]:
                     candidate=reader.party(candidate_account),
                     candidate_status=word(candidate.status, CandidateStatus),
                     shares=stake.shares,
-                    value_mvote=_value_mvote(candidate, stake.shares),
+                    value_mvote=withdrawable_mvote(candidate, stake.shares),
                     share_bps=stake.shares * ALL_BPS // candidate.shares if candidate.shares else 0,
                 )
             )
     return stakes
-
-
-def _value_mvote(candidate: Candidate, shares: int) -> int:
-    """What these shares could be withdrawn for, floored."""
-    return candidate.pool_mvote * shares // candidate.shares if candidate.shares else 0

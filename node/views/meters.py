@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from heapq import nlargest
 from typing import Final
 
-from ledger.records import METERS, READINGS, MeterKind, MeterRole
+from ledger.records import METERS, READINGS, MeterKind, MeterRole, height_key
 from ledger.records import Meter as MeterRecord
 from ledger.records import Reading as ReadingRecord
 from node.client import models
@@ -59,7 +59,7 @@ def reading_list(reader: Reader, meter: str | None, limit: int) -> models.Readin
     before = _readings_before(reader, {key for _, key in newest})
     readings = []
     for period, key in newest:
-        record = READINGS.get(reader.state, key, period.to_bytes(8, "big"))
+        record = READINGS.get(reader.state, key, height_key(period))
         assert record is not None, "the key was just read"
         readings.append(reading_view(reader, key, period, record, before.get((key, period))))
     return models.ReadingList(height=reader.height, readings=readings)

@@ -108,8 +108,8 @@ class Draw(Model, frozen=True, kw_only=True):
 
 
 class BlockSummary(Model, frozen=True, kw_only=True):
-    """``skipped``: leaders of the views below the block's. ``finality_ms``: None for blocks this node did not
-    see open.
+    """``skipped``: leaders of the views below the block's, ``view`` of them; empty if this node does not keep who they
+    were. ``finality_ms``: None for blocks this node did not see open.
     """
 
     height: int
