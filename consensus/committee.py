@@ -11,13 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
 
-from ledger.encoding import encode
-from ledger.keys import digest
+from ledger.committee import committee_hash
 from ledger.records import CommitteeSnapshot
-
-COMMITTEE_TAG: Final = b"ecloud/committee/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ class Committee:
         assert len(self._index) == len(self.seats), "a node key has one seat"
         self.weights = tuple(seat.weight for seat in self.seats)
         self.total_weight = sum(self.weights)
-        self.hash = digest(COMMITTEE_TAG, encode(snapshot))
+        self.hash = committee_hash(snapshot)
 
     def __len__(self) -> int:
         return len(self.seats)
