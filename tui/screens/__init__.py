@@ -1,0 +1,11 @@
+"""The screens, one module each, in the order in which the top bar lists them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tui.screens.base import LiveScreen
+from tui.screens.overview import OverviewScreen
+
+SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen,)
+PLACES: Final = tuple(screen.PLACE for screen in SCREENS)
