@@ -5,11 +5,13 @@
 2. There is exactly one accepted encoding of a value. ``decode`` refuses whatever ``encode`` would not have produced:
    trailing bytes, long-form integers, indefinite lengths, duplicate keys, tags, floats, undefined.
 3. Nothing is decoded before its length is bounded, nothing nests deeper than ``MAX_DEPTH``, no integer leaves 64 bits.
+4. Only arrays, integers, byte strings, text, booleans and null exist: no maps, no tags. Tags are refused before their
+   content is interpreted, since interpreting some of them (regular expressions, big fractions) costs time.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import cbor2
 import msgspec
@@ -25,9 +27,26 @@ Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 T = TypeVar("T")
 
+# every tag cbor2 interprets by itself; all others reach ``tag_hook``
+_INTERPRETED_TAGS: Final = (
+    *(0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54),
+    *(100, 256, 258, 260, 261, 1004, 43000, 55799),
+)
+
 
 class EncodingError(ValueError):
     """The bytes are not the canonical encoding of the type asked for. Sending them again cannot help."""
+
+
+class NotCanonical(EncodingError):
+    """The bytes decode, but ``encode`` would have written them otherwise."""
+
+
+def _refuse_tag(*_: object) -> NoReturn:
+    raise EncodingError("tags are not used here")
+
+
+_REFUSE_TAGS: Final = dict.fromkeys(_INTERPRETED_TAGS, _refuse_tag)
 
 
 class Wire(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -50,13 +69,31 @@ def decode_plain(data: bytes, max_bytes: int) -> Any:
             allow_indefinite=False,
             allow_duplicate_keys=False,
             strict_hashable_types=True,
+            semantic_decoders=_REFUSE_TAGS,
+            tag_hook=_refuse_tag,
         )
+        _require_plain(value)
         canonical = cbor2.dumps(value, canonical=True) == data
+    except EncodingError:
+        raise
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise EncodingError(f"not CBOR: {error}") from error
     if not canonical:
-        raise EncodingError("not in canonical form")
+        raise NotCanonical("not in canonical form")
     return value
+
+
+def _require_plain(value: Any) -> None:
+    """Errors: EncodingError for anything but lists of integers of 64 bits, bytes, text, booleans and None."""
+    kind = type(value)
+    if kind is list:
+        for item in value:
+            _require_plain(item)
+    elif kind is int:
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise EncodingError(f"integer {value} is beyond 64 bits")
+    elif not (kind is bytes or kind is str or kind is bool or value is None):
+        raise EncodingError(f"no {kind.__name__} may occur")
 
 
 def convert(value: Any, type_: type[T]) -> T:

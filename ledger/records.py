@@ -121,7 +121,10 @@ class FrozenPot(Wire, frozen=True):
 
 
 class Candidate(Wire, frozen=True):
-    """Key: account id. ``pool_mvote`` is owned by backers in proportion to their ``Stake.shares`` of ``shares``."""
+    """Key: account id. ``pool_mvote`` is owned by backers in proportion to their ``Stake.shares`` of ``shares``.
+
+    Pool and frozen pots are empty where there are no shares; all of it is zero once the candidate is expelled.
+    """
 
     status: Unsigned
     pool_mvote: Unsigned
@@ -132,7 +135,8 @@ class Candidate(Wire, frozen=True):
     missed_in_row: Unsigned
     missed_total: Unsigned
     produced_total: Unsigned
-    epoch_signed: Unsigned  # blocks of this epoch whose finalize certificate carries the candidate's signature
+    epoch_counted: Unsigned  # blocks of this epoch whose finalize certificate the candidate could have signed
+    epoch_signed: Unsigned  # those of them that carry its signature
     suspended_height: Unsigned  # 0 when not suspended
 
 
@@ -179,7 +183,6 @@ class Tip(Wire, frozen=True):
     time_ms: Unsigned
     seed: Bytes32
     previous_producer: Bytes32 | None
-    epoch_blocks: Unsigned  # blocks of this epoch whose certificates were counted for participation
 
 
 class Supply(Wire, frozen=True):

@@ -11,9 +11,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from heapq import merge
 from typing import Final, Generic, Protocol, TypeVar
+
+from sortedcontainers import SortedDict
 
 from ledger.encoding import Wire, decode, encode
 from ledger.refusal import TransactionRefused
@@ -32,18 +35,22 @@ class StateReader(Protocol):
 
 
 class DictReader:
-    """A ``StateReader`` over a plain dictionary: for genesis, tests and the laboratory."""
+    """A ``StateReader`` in memory: for genesis, tests and the laboratory."""
 
-    def __init__(self, data: dict[bytes, bytes]) -> None:
-        self.data = data
+    def __init__(self, data: Mapping[bytes, bytes]) -> None:
+        self.data: dict[bytes, bytes] = SortedDict(data)
 
     def get(self, key: bytes) -> bytes | None:
         return self.data.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(sorted((key, value) for key, value in self.data.items() if key.startswith(prefix)))
+        data = self.data
+        for key in data.irange(prefix):  # type: ignore[attr-defined]  # SortedDict has no types
+            if not key.startswith(prefix):
+                return
+            yield key, data[key]
 
-    def apply(self, changes: dict[bytes, bytes | None]) -> None:
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         for key, value in changes.items():
             if value is None:
                 self.data.pop(key, None)
@@ -57,8 +64,8 @@ class State:
     def __init__(self, base: StateReader) -> None:
         self.base = base
         self._records: dict[bytes, Wire | None] = {}
-        self._written: set[bytes] = set()
-        self._undo: list[tuple[bytes, Wire | None, bool]] | None = None
+        self._before: dict[bytes, Wire | None] = {}  # the committed record of every key ever written to
+        self._undo: list[tuple[bytes, Wire | None]] | None = None
 
     def read(self, key: bytes, record: type[R]) -> R | None:
         if key in self._records:
@@ -72,19 +79,23 @@ class State:
 
     def write(self, key: bytes, record: Wire | None, record_type: type[Wire]) -> None:
         previous = self.read(key, record_type)
+        if key not in self._before:
+            self._before[key] = previous
         if self._undo is not None:
-            self._undo.append((key, previous, key in self._written))
+            self._undo.append((key, previous))
         self._records[key] = record
-        self._written.add(key)
 
     def scan(self, prefix: bytes, record: type[R]) -> Iterator[tuple[bytes, R]]:
-        """Yields (whole key, record) in ascending key order, own writes included. Safe to write while iterating."""
-        keys = {key for key, _ in self.base.scan(prefix)}
-        keys.update(key for key in self._written if key.startswith(prefix))
-        for key in sorted(keys):
-            found = self.read(key, record)
-            if found is not None:
+        """Yields (whole key, record) in ascending key order, own writes included. Reads no further than the caller
+        iterates. Safe to write while iterating; keys new since the start are not visited.
+        """
+        written = sorted(key for key in self._before if key.startswith(prefix))
+        committed = (key for key, _ in self.base.scan(prefix))
+        last = None
+        for key in merge(committed, written):
+            if key != last and (found := self.read(key, record)) is not None:
                 yield key, found
+            last = key
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -94,29 +105,26 @@ class State:
         try:
             yield
         except TransactionRefused:
-            for key, previous, was_written in reversed(self._undo):
+            for key, previous in reversed(self._undo):
                 self._records[key] = previous
-                if not was_written:
-                    self._written.discard(key)
             raise
         finally:
             self._undo = None
 
-    def written(self) -> Iterator[tuple[bytes, bytes | None, Wire | None]]:
-        """Yields (key, committed bytes, record now) of every key written, ascending: what conservation is checked
-        on.
+    def written(self) -> Iterator[tuple[bytes, Wire | None, Wire | None]]:
+        """Yields (key, committed record, record now) of every key written to, ascending: what conservation is checked
+        on. Both are equal where writes were undone or changed nothing.
         """
-        for key in sorted(self._written):
-            yield key, self.base.get(key), self._records[key]
+        for key in sorted(self._before):
+            yield key, self._before[key], self._records[key]
 
     def changes(self) -> dict[bytes, bytes | None]:
         """The net effect in ascending key order; records that were written back unchanged do not appear."""
-        net: dict[bytes, bytes | None] = {}
-        for key, before, record in self.written():
-            after = None if record is None else encode(record)
-            if after != before:
-                net[key] = after
-        return net
+        return {
+            key: None if record is None else encode(record)
+            for key, before, record in self.written()
+            if record != before
+        }
 
 
 class Table(Generic[R]):

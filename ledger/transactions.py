@@ -21,6 +21,7 @@ from ledger.encoding import (
     Bytes32,
     Bytes64,
     EncodingError,
+    NotCanonical,
     Unsigned,
     Wire,
     convert,
@@ -264,9 +265,10 @@ def decode_transaction(raw: bytes) -> Transaction:
     try:
         signed = decode(raw, Signed, MAX_TRANSACTION_BYTES)
         envelope = convert(decode_plain(signed.body, MAX_TRANSACTION_BYTES), _Envelope)
+    except NotCanonical as error:
+        raise TransactionRefused(Refusal.NOT_CANONICAL, str(error)) from error
     except EncodingError as error:
-        refusal = Refusal.NOT_CANONICAL if "canonical" in str(error) else Refusal.MALFORMED
-        raise TransactionRefused(refusal, str(error)) from error
+        raise TransactionRefused(Refusal.MALFORMED, str(error)) from error
     if envelope.version != VERSION:
         raise TransactionRefused(
             Refusal.UNKNOWN_VERSION, f"version {envelope.version}; this node speaks version {VERSION}"

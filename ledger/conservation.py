@@ -1,0 +1,138 @@
+"""The sums that must hold: Σ WATT = minted − burned, Σ GRID = supply, Σ VOTE = minted − burned, to the last unit.
+
+1. Every record that holds tokens is named in ``_holdings``, and nowhere else.
+2. ``check_block`` looks at what one block wrote: what all records gained equals what the supply gained, and the shares
+   of each candidate gained what its backers' did. With a base that holds the sums, they hold again.
+3. ``check_all`` sums the whole state, and checks that its indexes agree.
+4. A broken sum is a defect of the program: ``BrokenInvariant``, and the node stops.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from ledger.balances import get_supply
+from ledger.block import BrokenInvariant
+from ledger.encoding import MAX_INTEGER, Wire
+from ledger.pools import frozen_mvote, worth_mvote
+from ledger.records import (
+    ACCOUNTS,
+    CANDIDATES,
+    GRID_RESERVE,
+    MEMBERS,
+    METERS,
+    NAMES,
+    NODE_KEYS,
+    STAKES,
+    SUPPLY,
+    Account,
+    Candidate,
+    CandidateStatus,
+    GridReserve,
+    Stake,
+    Supply,
+)
+from ledger.state import State, StateReader
+
+Amounts = tuple[int, int, int]
+Change = tuple[bytes, Wire | None, Wire | None]
+_NOTHING: Amounts = (0, 0, 0)
+_NAMES = ("WATT (uwatt)", "GRID (ugrid)", "VOTE (mvote)")
+
+
+def check_block(state: State) -> None:
+    """Errors: BrokenInvariant, naming the token or candidate and the figures."""
+    _check(state.written(), "this block")
+
+
+def check_all(reader: StateReader) -> None:
+    """Sums and indexes of a whole committed state. Errors: BrokenInvariant."""
+    state = State(reader)
+    tables = (ACCOUNTS, CANDIDATES, STAKES, GRID_RESERVE, SUPPLY)
+    _check(((table.key(key), None, record) for table in tables for key, record in table.scan(state)), "the state")
+    _check_indexes(state)
+
+
+def _check(changes: Iterable[Change], where: str) -> None:
+    held = [0, 0, 0]
+    issued = [0, 0, 0]
+    shares: dict[bytes, int] = defaultdict(int)  # candidate → what it counts less what its backers hold
+    for key, before, now in changes:
+        if before == now:
+            continue
+        for sums, amounts in ((held, _holdings), (issued, _issued)):
+            gained, lost = amounts(now), amounts(before)
+            for token in range(3):
+                sums[token] += gained[token] - lost[token]
+        if isinstance(now, Candidate) or isinstance(before, Candidate):
+            shares[key[1:33]] += _shares(now) - _shares(before)
+        elif isinstance(now, Stake) or isinstance(before, Stake):
+            shares[key[1:33]] -= _shares(now) - _shares(before)
+        _check_record(key, now)
+    for token, name in enumerate(_NAMES):
+        if held[token] != issued[token]:
+            raise BrokenInvariant(f"{where}: records gained {held[token]} of {name}, the supply {issued[token]}")
+    for candidate, difference in shares.items():
+        if difference:
+            raise BrokenInvariant(f"{where}: candidate {candidate.hex()} counts {difference} shares nobody holds")
+
+
+def _holdings(record: Wire | None) -> Amounts:
+    """What a record holds of each token."""
+    if isinstance(record, Account):
+        return record.watt_uwatt, record.grid_ugrid, record.votes_mvote
+    if isinstance(record, Candidate):
+        return 0, 0, record.pool_mvote + frozen_mvote(record)
+    if isinstance(record, GridReserve):
+        return 0, record.ugrid, 0
+    return _NOTHING
+
+
+def _issued(record: Wire | None) -> Amounts:
+    """What a supply record says there is of each token."""
+    if not isinstance(record, Supply):
+        return _NOTHING
+    return (
+        record.watt_minted_uwatt - record.watt_burned_uwatt,
+        record.grid_ugrid,
+        record.votes_minted_mvote - record.votes_burned_mvote,
+    )
+
+
+def _shares(record: Wire | None) -> int:
+    return record.shares if isinstance(record, Candidate | Stake) else 0
+
+
+def _check_record(key: bytes, record: Wire | None) -> None:
+    """Errors: BrokenInvariant where a record cannot be right by itself."""
+    if isinstance(record, Account | Supply | GridReserve | Stake):
+        for name in record.__struct_fields__:
+            if not 0 <= getattr(record, name) <= MAX_INTEGER:
+                raise BrokenInvariant(f"record {key.hex()}: {name} = {getattr(record, name)}")
+    elif isinstance(record, Candidate):
+        if record.pool_mvote < 0 or not 0 <= record.shares <= MAX_INTEGER:
+            raise BrokenInvariant(f"candidate {key.hex()}: pool {record.pool_mvote}, shares {record.shares}")
+        if record.shares == 0 and worth_mvote(record):
+            raise BrokenInvariant(f"candidate {key.hex()}: {worth_mvote(record)} mvote belong to nobody")
+        if record.status == CandidateStatus.EXPELLED and record.shares:
+            raise BrokenInvariant(f"candidate {key.hex()} is expelled and has shares")
+
+
+def _check_indexes(state: State) -> None:
+    """Errors: BrokenInvariant where names, node keys, meters and candidates do not point at each other."""
+    members = dict(MEMBERS.scan(state))
+    names = {key.decode(): record.account for key, record in NAMES.scan(state)}
+    if names != {member.name: account for account, member in members.items()}:
+        raise BrokenInvariant("the index of names does not match the members")
+    node_keys = {key: record.account for key, record in NODE_KEYS.scan(state)}
+    if node_keys != {member.node_key: account for account, member in members.items() if member.node_key is not None}:
+        raise BrokenInvariant("the index of node keys does not match the members")
+    owners = {key: meter.owner for key, meter in METERS.scan(state)}
+    if owners != {meter: account for account, member in members.items() for meter in member.meters}:
+        raise BrokenInvariant("the meters do not match their owners")
+    candidates = {account for account, _ in CANDIDATES.scan(state)}
+    if candidates != {account for account, member in members.items() if member.node_key is not None}:
+        raise BrokenInvariant("the candidates are not the members with a node key")
+    if get_supply(state) == Supply():
+        raise BrokenInvariant("there is no supply")

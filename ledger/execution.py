@@ -1,0 +1,62 @@
+"""What a rule works on while one block is executed, and what a rule is.
+
+1. Every transaction kind has one ``Rule``: ``check`` refuses what can never be valid, from the transaction alone;
+   ``apply`` carries it out on the state, or refuses it.
+2. A rule refuses by raising ``TransactionRefused``; whoever calls ``apply`` undoes what it wrote.
+3. A rule names every account it concerns (``concern``), so that each account's history is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ledger.parameters import Parameters
+from ledger.records import PARAMETERS, TIP, Tip
+from ledger.state import State
+from ledger.transactions import Transaction
+
+P = TypeVar("P")
+
+
+@dataclass(slots=True)
+class Execution:
+    """One block's working set. ``height`` and ``time_ms`` are the block's.
+
+    ``concerned`` and ``note`` belong to the transaction at hand: the accounts it touches, in order, and what to say in
+    its receipt.
+    """
+
+    state: State
+    parameters: Parameters
+    chain_id: bytes
+    height: int
+    time_ms: int
+    concerned: dict[bytes, None] = field(default_factory=dict)
+    note: str = ""
+
+    def concern(self, account: bytes) -> None:
+        self.concerned[account] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[P]):
+    """What one kind of transaction means. ``apply`` gets the account that acts, not the key that signed."""
+
+    check: Callable[[Transaction, P], None]
+    apply: Callable[[Execution, bytes, P], None]
+
+
+def get_parameters(state: State) -> Parameters:
+    """The chain's parameters; every state since genesis holds them."""
+    parameters = PARAMETERS.get(state)
+    assert parameters is not None, "this is not the state of a chain: it has no parameters"
+    return parameters
+
+
+def get_tip(state: State) -> Tip:
+    """Where the chain stands; every state since genesis holds it."""
+    tip = TIP.get(state)
+    assert tip is not None, "this is not the state of a chain: it has no tip"
+    return tip
