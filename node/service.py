@@ -14,7 +14,6 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from node.draw_facts import DrawFacts
 from node.event_hub import EventHub
 from node.mempool import Mempool
 from p2p.network import PeerId, PeerInfo
@@ -63,10 +62,6 @@ class NodeService(Protocol):
         """What its owner calls this node."""
 
     @property
-    def genesis(self) -> bytes:
-        """The genesis document, canonical CBOR."""
-
-    @property
     def node_key(self) -> bytes: ...
 
     @property
@@ -87,10 +82,9 @@ class NodeService(Protocol):
     def live(self) -> LiveStatus: ...
 
     def finality_ms(self, height: int) -> int | None:
-        """From proposal to finality at this node; None if it did not see that height open, or long ago."""
-
-    def draw_facts(self, height: int) -> DrawFacts | None:
-        """What the draw of a committed height was made from, as kept at its commit; None if not kept. Thread-safe."""
+        """From proposal to finality at this node; None if it did not see that height open, or long ago. Called from
+        worker threads too.
+        """
 
     def peers(self) -> list[PeerInfo]: ...
 

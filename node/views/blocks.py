@@ -11,9 +11,12 @@ from consensus.certificates import signatures_of, signed_weight
 from consensus.committee import Committee
 from ledger.block import Receipt
 from ledger.encoding import decode, encode
+from ledger.genesis import Genesis, chain_id
+from ledger.keys import address_text
 from ledger.parameters import BOUNDS
 from ledger.statements import StatementKind
 from ledger.transactions import Kind, Transaction, decode_transaction
+from node.chain import MAX_GENESIS_BYTES
 from node.client import models
 from node.client.models import iso_time
 from node.views.draws import skipped_turns
@@ -130,7 +133,7 @@ def committee_view(reader: Reader, height: int | None) -> models.Committee:
     committee = reader.committee(asked)
     return models.Committee(
         height=asked,
-        snapshot_height=reader.snapshot_height(asked),
+        snapshot_height=reader.draw_facts(asked).snapshot_height,
         hash=committee.hash.hex(),
         members=[
             models.CommitteeMember(
@@ -145,6 +148,24 @@ def committee_view(reader: Reader, height: int | None) -> models.Committee:
         ],
         total_weight=committee.total_weight,
         quorum_weight=quorum_weight(committee),
+    )
+
+
+def genesis_view(reader: Reader) -> models.Genesis:
+    """Errors: NotFound where it is pruned away."""
+    document = reader.chain.block(0)
+    if document is None:
+        raise NotFound("this node does not keep the genesis; ask an archive node")
+    genesis = decode(document, Genesis, MAX_GENESIS_BYTES)
+    return models.Genesis(
+        chain_id=chain_id(genesis).hex(),
+        network=genesis.name,
+        time_ms=genesis.time_ms,
+        time=iso_time(genesis.time_ms),
+        members=[models.Party(address=address_text(member.account), name=member.name) for member in genesis.members],
+        feeders=[models.FeederInfo(feeder=feeder.name, substation=feeder.substation) for feeder in genesis.feeders],
+        parameters=msgspec.structs.asdict(genesis.parameters),
+        document=document.hex(),
     )
 
 

@@ -9,8 +9,9 @@ from consensus.draw import MAX_VIEW, Draw, DrawMember, Turn
 from consensus.vrf import proof_to_hash
 from ledger.records import CandidateStatus
 from node.client import models
-from node.draw_facts import DrawFacts, build_draw, collect_draw_facts
+from node.draw_facts import DrawFacts, build_draw
 from node.views.reader import NotFound, Reader, word
+from storage.errors import Pruned
 
 ALL_BPS: Final = 10_000
 NUMBER_BITS: Final = 128
@@ -28,7 +29,7 @@ def draw_view(reader: Reader, height: int, view: int | None, open_view: int) -> 
     shown = view if view is not None else open_view if header is None else header.view
     if shown > MAX_VIEW:
         raise NotFound(f"view {shown} never opens; the last is {MAX_VIEW}")
-    facts = _facts(reader, height)
+    facts = reader.draw_facts(height)
     draw = build_draw(facts, reader.committee_snapshot(height))
     turn = draw.turn(shown)
     return models.Draw(
@@ -51,23 +52,14 @@ def draw_view(reader: Reader, height: int, view: int | None, open_view: int) -> 
 
 
 def skipped_turns(reader: Reader, header: Header) -> list[models.SkippedTurn]:
-    """The leaders of the views below the block's; empty if this node does not keep who they were."""
+    """The leaders of the views below the block's; empty where this node does not keep its committee any more."""
     if header.view == 0:
         return []
     try:
-        draw = build_draw(_facts(reader, header.height), reader.committee_snapshot(header.height))
-    except NotFound:
+        committee = reader.committee_snapshot(header.height)
+    except Pruned:
         return []
-    return _skipped(reader, draw, header.view)
-
-
-def _facts(reader: Reader, height: int) -> DrawFacts:
-    if height == reader.height + 1:
-        return collect_draw_facts(reader.chain)
-    facts = reader.kept.draw_facts(height)
-    if facts is None:
-        raise NotFound(f"this node does not keep the draw of height {height}; ask an archive node")
-    return facts
+    return _skipped(reader, build_draw(reader.draw_facts(header.height), committee), header.view)
 
 
 def _skipped(reader: Reader, draw: Draw, below_view: int) -> list[models.SkippedTurn]:

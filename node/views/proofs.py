@@ -64,7 +64,7 @@ def prove_account(reader: Reader, account: bytes) -> models.StateProof:
         leaf=None if proof.leaf is None else (proof.leaf[0].hex(), proof.leaf[1].hex()),
         header=encode(header).hex(),
         certificate=reader.certificate_bytes(reader.height).hex(),
-        committee_snapshot_height=reader.snapshot_height(reader.height),
+        committee_snapshot_height=reader.draw_facts(reader.height).snapshot_height,
         committee=[
             models.ProvenMember(
                 account_key=member.account.hex(),

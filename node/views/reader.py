@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from consensus.block import MAX_BLOCK_BYTES, MAX_CERTIFICATE_BYTES, Block, Certificate
 from consensus.committee import Committee
 from ledger.block import Receipt
-from ledger.committee import find_committee, snapshot_height
+from ledger.committee import find_committee
 from ledger.encoding import decode
 from ledger.execution import get_parameters
 from ledger.keys import AddressError, address_text, parse_address
@@ -19,11 +19,10 @@ from ledger.parameters import Parameters
 from ledger.records import ACCOUNTS, MEMBERS, METERS, NAMES, NODE_KEYS, CommitteeSnapshot, Member
 from ledger.state import State
 from ledger.transactions import MAX_NAME_CHARACTERS, NODE_KEY_KINDS, Kind, Transaction
+from node.chain import Effects, decode_effects
 from node.client.models import Party
-from node.draw_facts import DrawFacts
+from node.draw_facts import DrawFacts, collect_draw_facts
 from storage.interface import ChainView
-
-MAX_RECEIPTS_BYTES: Final = 8 * 1024 * 1024
 
 T = TypeVar("T")
 
@@ -33,9 +32,7 @@ class NotFound(LookupError):
 
 
 class Kept(Protocol):
-    """What the node remembers besides the chain; called from worker threads."""
-
-    def draw_facts(self, height: int) -> DrawFacts | None: ...
+    """What the node remembers besides what it stores; called from worker threads."""
 
     def finality_ms(self, height: int) -> int | None: ...
 
@@ -53,6 +50,7 @@ class Reader:
         self.height = tip.height
         self.state = State(chain)
         self._parties: dict[bytes, Party] = {}
+        self._effects_at: dict[int, Effects] = {}
 
     @property
     def parameters(self) -> Parameters:
@@ -116,8 +114,16 @@ class Reader:
         return decode(self.certificate_bytes(height), Certificate, MAX_CERTIFICATE_BYTES)
 
     def receipts(self, height: int) -> tuple[Receipt, ...]:
-        data = self._stored(height, self.chain.receipts(height))
-        return decode(data, tuple[Receipt, ...], MAX_RECEIPTS_BYTES)
+        return self._effects(height).receipts
+
+    def draw_facts(self, height: int) -> DrawFacts:
+        """What the draw of a height up to the next was made from. Errors: as ``block``."""
+        return collect_draw_facts(self.chain) if height == self.height + 1 else self._effects(height).draw
+
+    def _effects(self, height: int) -> Effects:
+        if height not in self._effects_at:
+            self._effects_at[height] = decode_effects(self._stored(height, self.chain.receipts(height)))
+        return self._effects_at[height]
 
     def _stored(self, height: int, data: bytes | None) -> bytes:
         if height == 0:
@@ -129,25 +135,17 @@ class Reader:
     # -- committees
 
     def committee_snapshot(self, height: int) -> CommitteeSnapshot:
-        """The committee of a height up to the next. Errors: NotFound if it is not kept."""
+        """The committee of a height up to the next. Errors: NotFound, and Pruned if the snapshot is not kept."""
         if not 1 <= height <= self.height + 1:
             raise NotFound(f"no committee is known for height {height}; ask for 1 to {self.height + 1}")
         found = find_committee(self.state, height)
-        if found is not None:
-            return found
-        facts = self.kept.draw_facts(height)
-        if facts is not None:
-            first = facts if facts.committee is not None else self.kept.draw_facts(facts.committee_height)
-            if first is not None and first.committee is not None:
-                return first.committee
-        raise NotFound(f"this node does not keep the committee of height {height} any more; ask an archive node")
+        if found is None:
+            found = self.draw_facts(self.draw_facts(height).committee_height).committee
+        assert found is not None, "the facts of a snapshot's first height hold the snapshot"
+        return found
 
     def committee(self, height: int) -> Committee:
         return Committee(self.committee_snapshot(height))
-
-    def snapshot_height(self, height: int) -> int:
-        facts = self.kept.draw_facts(height)
-        return snapshot_height(height, self.parameters) if facts is None else facts.snapshot_height
 
 
 def hex_key(text: str) -> bytes | None:

@@ -6,7 +6,7 @@ from node.client.models.base import Model, Party
 
 
 class Meter(Model, frozen=True, kw_only=True):
-    """Registers are those of the last accepted reading, of ``last_period`` (None: none yet)."""
+    """Registers are those of the last accepted reading, of ``last_period``, or as they stood at installation."""
 
     meter: str
     owner: Party
