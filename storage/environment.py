@@ -39,8 +39,16 @@ MAP_BYTES: Final = (1 << 40, 1 << 36, 1 << 30)
 """Tried in turn: kernels of small boards give a process only 256 GiB or less."""
 SEAL_BYTES: Final = 4
 MAX_KEY_BYTES: Final = 511
-LOW_ROOM_BYTES: Final = 1 << 20
+PROBE_BYTES: Final = 1 << 20
 MAX_READERS: Final = 512
+DAMAGE: Final = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.BadTxnError,  # how LMDB answers in a transaction that has met a damaged page before
+)
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _SCHEMA_KEY: Final = b"schema"
 _CHAIN_ID_KEY: Final = b"chain_id"
@@ -111,25 +119,30 @@ class Environment:
     def named(self, error: lmdb.Error) -> StorageError:
         """LMDB's error as one of this room's."""
         text = str(error)
-        if isinstance(error, lmdb.MapFullError | lmdb.DiskError | lmdb.TxnFullError) or _mentions(
-            text, errno.ENOSPC, errno.EDQUOT, errno.EFBIG
-        ):
+        if isinstance(error, lmdb.MapFullError | lmdb.DiskError | lmdb.TxnFullError) or _mentions(text, *NO_ROOM):
             return DiskFull(self.directory, text)
-        if isinstance(
-            error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError | lmdb.VersionMismatchError
-        ):
+        if isinstance(error, DAMAGE):
             return Damaged(self.directory, text)
         if isinstance(error, lmdb.NotFoundError | lmdb.ReadonlyError) and self.read_only:
             return MissingDatabase(self.directory)
         if _mentions(text, errno.EIO):
-            # LMDB reports a write cut short by a full disk as an input/output error.
-            disk = os.statvfs(self.directory)
-            if disk.f_bavail * disk.f_frsize < LOW_ROOM_BYTES:
-                return DiskFull(self.directory, text)
-            return DiskFailed(self.directory, text)
+            # LMDB calls a write that a full disk cut short an input/output error.
+            return DiskFull(self.directory, text) if self._out_of_room() else DiskFailed(self.directory, text)
         if isinstance(error, lmdb.PanicError):
             return DiskFailed(self.directory, text)
         return StorageError(f"{self.directory}: {text}")
+
+    def _out_of_room(self) -> bool:
+        """Ask the disk for a little more behind the end of the file, which LMDB will use if it is granted."""
+        descriptor = os.open(self.directory / "data.mdb", os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, os.fstat(descriptor).st_size, PROBE_BYTES)
+        except OSError as error:
+            return error.errno in NO_ROOM
+        else:
+            return False
+        finally:
+            os.close(descriptor)
 
     def size_bytes(self) -> int:
         return (self.directory / "data.mdb").stat().st_size
@@ -167,7 +180,7 @@ def open_environment(
             raise Damaged(directory, "data.mdb is empty")
         environment = Environment(directory, databases, read_only=read_only)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             raise DiskFull(directory, str(error)) from error
         raise StorageError(f"cannot open {directory}: {error.strerror}; check its owner and permissions") from error
     try:
@@ -217,7 +230,7 @@ def _take_ownership(directory: Path) -> int:
     except OSError as error:
         # The name in the file only serves the message of the process that comes second; a full disk must not keep the
         # node from its reads.
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             os.close(descriptor)
             raise
     return descriptor
@@ -241,10 +254,10 @@ def _open_lmdb(directory: Path, max_databases: int, *, read_only: bool) -> lmdb.
         except lmdb.MemoryError:
             if size == MAP_BYTES[-1]:
                 raise StorageError(f"{directory}: no address space for its map; raise the limit (ulimit -v)") from None
-        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
+        except DAMAGE as error:
             raise Damaged(directory, str(error)) from error
         except lmdb.Error as error:
-            if _mentions(str(error), errno.ENOSPC, errno.EDQUOT):
+            if _mentions(str(error), *NO_ROOM):
                 raise DiskFull(directory, str(error)) from error
             raise StorageError(f"cannot open {directory}: {error}") from error
     raise AssertionError("unreachable: the last size returns or raises")

@@ -96,6 +96,13 @@ def update(get: GetNode, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
     return TreeUpdate(node_hash(new_root), batch.nodes)
 
 
+def tree_of(records: Mapping[bytes, bytes]) -> TreeUpdate:
+    """Root and nodes of a tree that holds exactly these records, made from nothing: for a genesis, and to check a
+    stored tree.
+    """
+    return update(lambda _: None, records)
+
+
 class _Batch:
     """One update. ``replace``, ``replace_one`` and ``build`` return the new node of a place and leave storing it to the
     caller, the branch above, which may take a lone leaf up to its own place instead.
