@@ -25,8 +25,8 @@ from libp2p.rcmgr import Direction
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
-from p2p.libp2p.addresses import TcpAddress, parse_address, parse_peer_address
-from p2p.libp2p.dialer import Dialer
+from p2p.addresses import TcpAddress, parse_address, parse_peer_address
+from p2p.dialer import Dialer
 from p2p.libp2p.gossip import PROTOCOL as GOSSIP_PROTOCOL
 from p2p.libp2p.gossip import Gossip
 from p2p.libp2p.gossip_wire import Signer
