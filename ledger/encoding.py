@@ -97,11 +97,25 @@ def _require_plain(value: Any) -> None:
 
 
 def convert(value: Any, type_: type[T]) -> T:
-    """Converts what ``decode_plain`` returned to a wire type, coercing nothing. Errors: EncodingError."""
+    """Converts what ``decode_plain`` returned to a wire type, coercing nothing and filling in nothing: a field that has
+    a default must be there all the same, or a value would have two encodings. Errors: EncodingError.
+    """
     try:
-        return msgspec.convert(value, type_, strict=True, builtin_types=(bytes,))
+        converted = msgspec.convert(value, type_, strict=True, builtin_types=(bytes,))
     except (msgspec.ValidationError, OverflowError) as error:
         raise EncodingError(f"not a {type_.__name__}: {error}") from error
+    if not _same(msgspec.to_builtins(converted, builtin_types=(bytes,)), value):
+        raise NotCanonical(f"not all of a {type_.__name__}")
+    return converted
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Equal, lists and tuples being the same thing."""
+    if left == right:
+        return True
+    if not (isinstance(left, list | tuple) and isinstance(right, list | tuple)) or len(left) != len(right):
+        return False
+    return all(map(_same, left, right))
 
 
 def decode(data: bytes, type_: type[T], max_bytes: int) -> T:

@@ -21,6 +21,8 @@ from ledger.state import State
 from ledger.statements import contradict
 from ledger.transactions import Kind, ReportEquivocation, Transaction
 
+EXPELLED_NOTE: Final = "candidate_expelled"
+
 
 def check_report(transaction: Transaction, payload: ReportEquivocation) -> None:
     """Errors: TransactionRefused NO_EQUIVOCATION."""
@@ -51,6 +53,7 @@ def apply_report(execution: Execution, _account: bytes, payload: ReportEquivocat
         )
     expel(state, guilty)
     execution.concern(guilty)
+    execution.note = EXPELLED_NOTE
 
 
 def _holder_of(state: State, node_key: bytes, height: int) -> bytes | None:

@@ -96,8 +96,8 @@ def admit(base: StateReader, chain_id: bytes, transaction: Transaction, *, heigh
     """Whether a node should take a transaction in, for a block at ``height`` or later and ``time_ms`` or later.
 
     What can never be valid is refused, and what the state of now refuses: wrong nonce (up to 64 ahead may wait), fee,
-    validity; and the payload when its nonce is the next one. A reading is checked in full, only that its period may end
-    and its sampling lie up to one sampling tolerance ahead. The signature is the caller's to verify.
+    validity; and the payload when its nonce is the next one. A reading is checked in full, as for a block one sampling
+    tolerance later, since it can wait for its period's end. The signature is the caller's to verify.
     Errors: TransactionRefused.
     """
     state = State(base)

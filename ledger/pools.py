@@ -43,7 +43,7 @@ def get_shares(state: State, candidate_id: bytes, backer: bytes) -> int:
 
 def buy_shares(state: State, candidate_id: bytes, backer: bytes, amount_mvote: int) -> int:
     """Moves up to ``amount_mvote`` into the pool, against shares for ``backer``; returns what it took, for the caller
-    to take from somewhere. 0 when the amount buys no share, or more shares than can be counted.
+    to take from somewhere. 0 when the amount buys no share. Shares beyond what can be counted are not bought.
     """
     candidate = CANDIDATES.get(state, candidate_id)
     assert candidate is not None
@@ -53,11 +53,11 @@ def buy_shares(state: State, candidate_id: bytes, backer: bytes, amount_mvote: i
         _void_stakes(state, candidate_id)
         candidate = replace(candidate, shares=0)
     if candidate.shares:
-        bought = amount_mvote * candidate.shares // worth
+        bought = min(amount_mvote * candidate.shares // worth, MAX_INTEGER - candidate.shares)
         cost = -(-bought * worth // candidate.shares)
     else:
         bought = cost = amount_mvote
-    if bought == 0 or candidate.shares + bought > MAX_INTEGER:
+    if bought == 0:
         return 0
     assert 0 < cost <= amount_mvote
     CANDIDATES.put(

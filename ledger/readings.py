@@ -93,12 +93,15 @@ def prune_readings(execution: Execution) -> None:
     """Forgets readings of periods outside the acceptance window, meter by meter."""
     state, parameters = execution.state, execution.parameters
     oldest_end_ms = execution.time_ms - parameters.acceptance_window_ms
+    outside = []
     for meter, _ in METERS.scan(state):
         for key, _ in READINGS.scan(state, meter):
             period = int.from_bytes(key[len(meter) :], "big")
             if (period + 1) * parameters.period_ms >= oldest_end_ms:
                 break
-            READINGS.delete(state, key)
+            outside.append(key)
+    for key in outside:
+        READINGS.delete(state, key)
 
 
 def _check_window(execution: Execution, period: int) -> None:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from heapq import merge
@@ -21,7 +22,9 @@ from sortedcontainers import SortedDict
 from ledger.encoding import Wire, decode, encode
 from ledger.refusal import TransactionRefused
 
-MAX_RECORD_BYTES: Final = 256 * 1024
+MAX_RECORD_BYTES: Final = 1024 * 1024  # a committee of all members that bounds allow has about 400 KB
+
+MAX_KEY_TAIL: Final = b"\xff" * 512  # sorts after any continuation of a key; the longest key has 65 bytes
 
 R = TypeVar("R", bound=Wire)
 
@@ -65,6 +68,7 @@ class State:
         self.base = base
         self._records: dict[bytes, Wire | None] = {}
         self._before: dict[bytes, Wire | None] = {}  # the committed record of every key ever written to
+        self._before_sorted: list[bytes] = []
         self._undo: list[tuple[bytes, Wire | None]] | None = None
 
     def read(self, key: bytes, record: type[R]) -> R | None:
@@ -89,13 +93,19 @@ class State:
         """Yields (whole key, record) in ascending key order, own writes included. Reads no further than the caller
         iterates. Safe to write while iterating; keys new since the start are not visited.
         """
-        written = sorted(key for key in self._before if key.startswith(prefix))
         committed = (key for key, _ in self.base.scan(prefix))
         last = None
-        for key in merge(committed, written):
+        for key in merge(committed, self._written_keys(prefix)):
             if key != last and (found := self.read(key, record)) is not None:
                 yield key, found
             last = key
+
+    def _written_keys(self, prefix: bytes) -> list[bytes]:
+        if len(self._before_sorted) != len(self._before):
+            self._before_sorted = sorted(self._before)
+        first = bisect_left(self._before_sorted, prefix)
+        beyond = bisect_right(self._before_sorted, prefix + MAX_KEY_TAIL)
+        return self._before_sorted[first:beyond]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -115,7 +125,7 @@ class State:
         """Yields (key, committed record, record now) of every key written to, ascending: what conservation is checked
         on. Both are equal where writes were undone or changed nothing.
         """
-        for key in sorted(self._before):
+        for key in self._written_keys(b""):
             yield key, self._before[key], self._records[key]
 
     def changes(self) -> dict[bytes, bytes | None]:

@@ -46,8 +46,17 @@ class SignedStatement(Wire, frozen=True):
         return verify_signature(node_key, statement.domain(), chain_id, statement.message(), self.signature)
 
 
+def is_well_formed(statement: Statement) -> bool:
+    """True for a known kind that names a block hash exactly if it should."""
+    if statement.kind not in set(StatementKind):
+        return False
+    return (statement.block_hash is None) == (statement.kind == StatementKind.NULLIFY)
+
+
 def contradict(first: Statement, second: Statement) -> bool:
-    """True if one key that signed both has equivocated."""
+    """True if one key that signed both has equivocated. What is not well formed contradicts nothing."""
+    if not (is_well_formed(first) and is_well_formed(second)):
+        return False
     if (first.height, first.view) != (second.height, second.view):
         return False
     if first.kind == second.kind:

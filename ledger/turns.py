@@ -76,9 +76,9 @@ def restart_participation(execution: Execution) -> None:
 
 
 def _release(candidate: Candidate, height: int) -> Candidate:
-    if not candidate.frozen or candidate.frozen[0].release_height > height:
-        return candidate
     released = sum(pot.amount_mvote for pot in candidate.frozen if pot.release_height <= height)
+    if not released:
+        return candidate
     frozen = tuple(pot for pot in candidate.frozen if pot.release_height > height)
     return replace(candidate, pool_mvote=candidate.pool_mvote + released, frozen=frozen)
 
