@@ -23,6 +23,7 @@ import trio
 
 from consensus.block import Block, Certificate
 from consensus.certificates import verify_certificate
+from consensus.chain_rules import ExecutedBlock
 from consensus.engine import (
     Action,
     Answer,
@@ -45,13 +46,15 @@ from consensus.messages import Certificates, Message, Proposal, Vote, Votes, dec
 from consensus.verifier import Verifier
 from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError
-from node.chain import ExecutedBlock, NodeChain
+from ledger.transactions import Transaction
+from node.chain import NodeChain
 from node.clock import WallClock, monotonic_ms
 from node.journal import load_contents, to_record
 from node.log import Log
 from node.protocol import StoredBlock
 from node.sync import ServedBlockInvalid
 from p2p.network import Network, PeerId, Verdict
+from p2p.peer_identity import public_key_from_peer_id
 from storage.errors import DiskFull
 from storage.interface import JournalStore
 
@@ -63,17 +66,22 @@ DISK_FULL_PAUSE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
+    """``source`` is the node key of the peer that handed it over, None when it was asked for."""
+
     message: Message
+    source: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Built:
+    height: int
     view: int
     executed: ExecutedBlock
 
 
 @dataclass(frozen=True, slots=True)
 class _Executed:
+    height: int
     block_hash: bytes
     executed: ExecutedBlock | None
 
@@ -95,6 +103,9 @@ _Input = _Heard | _Built | _Executed | _Body | _Imported | Timer
 class Helper(Protocol):
     """What the driver asks of the rest of the node; see ``node.node``."""
 
+    def candidates(self) -> list[Transaction]:
+        """Transactions that wait for a block."""
+
     async def fetch_body(self, block_hash: bytes, node_keys: Sequence[bytes]) -> Block | None: ...
 
     async def fetch_certificates(self, height: int) -> Sequence[Certificate]: ...
@@ -105,8 +116,12 @@ class Helper(Protocol):
 
     def equivocation(self, evidence: Evidence) -> None: ...
 
-    def committed(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None) -> None:
-        """After each block, in order; ``finality_ms`` is None for an imported one."""
+    def committed(
+        self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None, skipped: tuple[bytes, ...]
+    ) -> None:
+        """After each block, in order; ``finality_ms`` is None for an imported one, ``skipped`` are the accounts of the
+        leaders whose turns passed without a block.
+        """
 
 
 class Driver:
@@ -157,7 +172,7 @@ class Driver:
         return self._engine.view
 
     def held_certificates(self, height: int) -> tuple[Certificate, ...]:
-        return tuple(self._engine.held_certificates(height))
+        return self._engine.certificates() if height == self._engine.height else ()
 
     def body(self, block_hash: bytes) -> Block | None:
         return self._engine.body(block_hash)
@@ -172,7 +187,7 @@ class Driver:
         if failure is not None:
             raise failure
 
-    def validate(self, _peer: PeerId, data: bytes) -> Verdict:
+    def validate(self, peer: PeerId, data: bytes) -> Verdict:
         """The consensus topic's validator; see rule 3."""
         try:
             message = decode_message(data)
@@ -180,7 +195,7 @@ class Driver:
             return Verdict.REJECT
         verdict = self._judge(message)
         if verdict is Verdict.IGNORE:
-            self._hear(message)
+            self._hear(message, peer)
         return verdict
 
     # -- services
@@ -188,7 +203,7 @@ class Driver:
     async def run_receiver(self) -> None:
         """Feeds what passed ``validate``, for ever."""
         async for received in self._network.subscribe(self._topic, self.validate):
-            self._hear(decode_message(received.data))
+            self._hear(decode_message(received.data), received.peer)
 
     async def run(self) -> None:
         """Agrees on heights, one after the other, until cancelled. Errors: BrokenInvariant, StorageError."""
@@ -209,9 +224,9 @@ class Driver:
     def _now(self) -> Instant:
         return Instant(self._wall(), monotonic_ms())
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: Message, peer: PeerId) -> None:
         try:
-            self._send.send_nowait(_Heard(message))
+            self._send.send_nowait(_Heard(message, public_key_from_peer_id(peer)))
         except trio.WouldBlock:
             self._log.debug("message dropped: the driver's queue is full")  # dropping is always safe: peers resend
 
@@ -242,15 +257,15 @@ class Driver:
         match item:
             case Timer():
                 return engine.on_timer(item, now)
-            case _Heard(message=message):
-                return engine.on_message(message, now)
-            case _Built(view=view, executed=executed):
+            case _Heard(message=message, source=source):
+                return engine.on_message(message, source, now)
+            case _Built(height=height, view=view, executed=executed):
                 self._executed[executed.hash] = executed
-                return engine.on_block_built(view, executed.block, now)
-            case _Executed(block_hash=block_hash, executed=result):
+                return engine.on_block_built(height, view, executed.block, now)
+            case _Executed(height=height, block_hash=block_hash, executed=result):
                 if result is not None:
                     self._executed[block_hash] = result
-                return engine.on_block_executed(block_hash, result is not None, now)
+                return engine.on_block_executed(height, block_hash, result is not None, now)
             case _Body(block=block):
                 return engine.on_body(block, now)
             case _Imported(blocks=blocks, done=done):
@@ -305,10 +320,11 @@ class Driver:
             await self._network.publish(self._topic, encode_message(Votes(tuple(dict.fromkeys(votes)))))
 
     async def _build(self, build: Build) -> None:
-        make = partial(self._chain.build, build.height, build.view, build.time_ms, build.parent_certificate)
+        candidates = self._helper.candidates()
+        make = partial(self._chain.build, build.height, build.view, build.time_ms, build.parent_certificate, candidates)
         executed = await trio.to_thread.run_sync(make, limiter=self._worker)
         if executed is not None:
-            await self._send.send(_Built(build.view, executed))
+            await self._send.send(_Built(build.height, build.view, executed))
 
     async def _execute(self, execute: Execute) -> None:
         try:
@@ -316,7 +332,7 @@ class Driver:
         except InvalidBlock as error:
             self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
             executed = None
-        await self._send.send(_Executed(execute.block_hash, executed))
+        await self._send.send(_Executed(execute.block.header.height, execute.block_hash, executed))
 
     async def _fetch_body(self, fetch: FetchBody) -> None:
         block = await self._helper.fetch_body(fetch.block_hash, fetch.node_keys)
@@ -326,16 +342,14 @@ class Driver:
     async def _fetch_certificates(self, height: int) -> None:
         certificates = await self._helper.fetch_certificates(height)
         if certificates:
-            await self._send.send(_Heard(Certificates(tuple(certificates))))
+            await self._send.send(_Heard(Certificates(tuple(certificates)), None))
 
     async def _commit(self, block: Block, certificate: Certificate, nursery: trio.Nursery) -> None:
         executed = self._executed.get(block.hash)
         if executed is None:
             # executed before a restart, or under a memory that was cleared: it is final, so it executes again
             executed = await trio.to_thread.run_sync(self._chain.execute, block, limiter=self._worker)
-        await self._store(executed, certificate)
-        finality_ms = max(0, self._wall() - block.header.time_ms)
-        self._helper.committed(executed, certificate, finality_ms)
+        await self._store(executed, certificate, max(0, self._wall() - block.header.time_ms))
         await self._open_next(nursery)
 
     async def _import(
@@ -355,17 +369,19 @@ class Driver:
                 break
             if found is not None:
                 executed, certificate = found
-                await self._store(executed, certificate)
-                self._helper.committed(executed, certificate, None)
+                await self._store(executed, certificate, None)
         if self._chain.height > before:
             await self._open_next(nursery)
         await done.send(failure)
 
-    async def _store(self, executed: ExecutedBlock, certificate: Certificate) -> None:
+    async def _store(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None) -> None:
+        draw = self._chain.open.draw
+        skipped = tuple(draw.leader_account(view) for view in range(executed.block.header.view))
         await self._in_worker(self._chain.commit, executed, certificate)
         await self._in_worker(self._journal.clear_through, executed.block.header.height)
         self._executed.clear()
         self._closed_at_ms = monotonic_ms()
+        self._helper.committed(executed, certificate, finality_ms, skipped)
 
     async def _open_next(self, nursery: trio.Nursery) -> None:
         """Opens the height after the tip with what the journal holds of it."""
@@ -377,7 +393,9 @@ class Driver:
             self._timers.clear()
             return
         self._context = context = self._chain.height_context()
-        contents = load_contents(await trio.to_thread.run_sync(self._journal.load, height, limiter=self._worker))
+        contents = None
+        if self._engine.height == 0:  # just started: what was said at this height before must not be contradicted
+            contents = load_contents(await trio.to_thread.run_sync(self._journal.load, height, limiter=self._worker))
         await self._perform(self._engine.open_height(context, self._now(), contents), nursery)
 
     async def _in_worker(self, work: Callable[..., object], *arguments: object) -> None:

@@ -111,6 +111,10 @@ class Mempool:
                 if not keeps(transaction):
                     self._forget(transaction)
 
+    def discard(self, transaction: Transaction) -> None:
+        """Takes back an ``add`` that could not be written down."""
+        self._forget(transaction)
+
     def _add_reading(self, transaction: Transaction) -> None:
         assert isinstance(transaction.payload, SubmitReading)
         readings = self._readings.setdefault(transaction.sender, {})

@@ -105,6 +105,7 @@ class Sync:
         self._clock_offsets_ms: dict[PeerId, int] = {}
         self._passed_over_until: dict[PeerId, float] = {}
         self._wake = trio.Event()
+        self.met_someone = trio.Event()  # set once any peer has told where it stands
         network.serve(STATUS, self._serve_status)
         network.serve(BLOCKS, self._serve_blocks)
         network.serve(BODY, self._serve_body)
@@ -240,6 +241,7 @@ class Sync:
                     self._network.penalise(peer, Offence.INVALID_MESSAGE, f"blocks: {error}")
                     return
                 if not blocks:
+                    self._statuses.pop(peer, None)  # it claimed a height it cannot show
                     self._pass_over(peer, RequestRefused("it has no such blocks"))
                     return
                 await sender.send(blocks)
@@ -294,6 +296,7 @@ class Sync:
             await self._network.ban(peer, WRONG_CHAIN_BAN_S, "another chain or protocol version")
             return
         self._statuses[peer] = status
+        self.met_someone.set()
         if status.height > self._chain.status().height:
             self._wake.set()
 

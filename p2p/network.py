@@ -19,7 +19,7 @@ faults).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -145,3 +145,6 @@ class Network(Protocol):
 
     def addresses(self) -> list[str]:
         """Multiaddrs, with ``/p2p/<id>``, under which this node listens."""
+
+    def metrics(self) -> Mapping[str, int]:
+        """Counters and gauges by name."""

@@ -1,0 +1,59 @@
+"""Final blocks as they are told to the world: header and certificate, enough for a light client to follow.
+
+The producer of a block announces it. A node that hears of a height it has not reached knows that it is behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from consensus.block import Certificate, Header
+from consensus.chain_rules import verify_final
+from consensus.committee import Committee
+from consensus.verifier import Verifier
+from ledger.encoding import EncodingError, decode, encode
+from node.protocol import MAX_ANNOUNCEMENT_BYTES, Announcement
+from p2p.network import Network, PeerId, Verdict
+
+CommitteeAt = Callable[[int], Committee | None]
+
+
+class Announcements:
+    """``committee_at`` knows the committees of the open height and the one before, None for others."""
+
+    def __init__(
+        self,
+        network: Network,
+        topic: str,
+        committee_at: CommitteeAt,
+        verifier: Verifier,
+        heard_of_height: Callable[[int], None],
+    ) -> None:
+        self._network = network
+        self._topic = topic
+        self._committee_at = committee_at
+        self._verifier = verifier
+        self._heard_of_height = heard_of_height
+
+    async def announce(self, header: Header, certificate: Certificate) -> None:
+        await self._network.publish(self._topic, encode(Announcement(header=header, certificate=certificate)))
+
+    async def run(self) -> None:
+        """Listens for ever."""
+        async for received in self._network.subscribe(self._topic, self.validate):
+            self._heard_of_height(decode(received.data, Announcement, MAX_ANNOUNCEMENT_BYTES).header.height)
+
+    def validate(self, _peer: PeerId, data: bytes) -> Verdict:
+        """Passes on what is final by a committee this node knows; listens to the rest without passing it on."""
+        try:
+            announcement = decode(data, Announcement, MAX_ANNOUNCEMENT_BYTES)
+        except EncodingError:
+            return Verdict.REJECT
+        header = announcement.header
+        committee = self._committee_at(header.height)
+        if committee is None:
+            self._heard_of_height(header.height)
+            return Verdict.IGNORE
+        if verify_final(header, announcement.certificate, committee, self._verifier):
+            return Verdict.ACCEPT
+        return Verdict.REJECT

@@ -1,0 +1,162 @@
+"""The door through which transactions come in: from the household's API, and from other nodes.
+
+1. A transaction is decoded, its signature checked, admitted by the ledger, put into the mempool, written to the
+   mempool's file, and only then acknowledged and passed on. Whatever fails is refused with its ``Refusal`` and not
+   passed on.
+2. What came from other nodes and is refused here is dropped in silence: their state may be ahead of ours or behind.
+3. After each block the mempool is revised; what has waited for some blocks is sent again, for gossip may have lost it.
+4. While the disk is full nothing is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from consensus.chain_rules import ExecutedBlock
+from ledger.execute import admit
+from ledger.records import ACCOUNTS, NODE_KEYS, PARAMETERS
+from ledger.refusal import Refusal, TransactionRefused
+from ledger.state import State, StateReader
+from ledger.transactions import SubmitReading, Transaction, decode_transaction
+from node.clock import WallClock
+from node.gossip import SignatureCache, TransactionGossip
+from node.log import Log
+from node.mempool import Mempool
+from node.mempool_file import MempoolFile
+
+RESEND_EVERY_BLOCKS: Final = 4
+RESENT_AT_ONCE: Final = 256
+
+
+class Intake:
+    """See the module's rules. ``next_height`` is the height to be made next."""
+
+    def __init__(
+        self,
+        *,
+        chain_id: bytes,
+        base: StateReader,
+        next_height: Callable[[], int],
+        is_committed: Callable[[bytes], bool],
+        signatures: SignatureCache,
+        mempool: Mempool,
+        file: MempoolFile,
+        wall: WallClock,
+        accepted: Callable[[Transaction], None],
+        log: Log,
+    ) -> None:
+        self._chain_id = chain_id
+        self._base = base
+        self._next_height = next_height
+        self._is_committed = is_committed
+        self._signatures = signatures
+        self.mempool = mempool
+        self._file = file
+        self._wall = wall
+        self._accepted = accepted
+        self._log = log
+        self._waits_since: dict[bytes, int] = {}
+        self.gossip: TransactionGossip | None = None
+        self.disk_full = False
+
+    def is_known(self, transaction_id: bytes) -> bool:
+        """True for what waits or is committed."""
+        return transaction_id in self.mempool or self._is_committed(transaction_id)
+
+    def restore(self) -> None:
+        """Takes back what waited before a restart; what is no longer valid is dropped."""
+        for raw in self._file.load():
+            try:
+                transaction = self._admit(decode_transaction(raw))
+                self.mempool.add(transaction)
+            except TransactionRefused as refused:
+                self._log.debug("dropped after restart", reason=str(refused))
+
+    async def submit(self, raw: bytes) -> Transaction:
+        """Takes one transaction in and passes it on. Errors: TransactionRefused."""
+        transaction = decode_transaction(raw)
+        self._take(self._admit(transaction))
+        if self.gossip is not None:
+            self.gossip.send(transaction)
+        await trio.lowlevel.checkpoint()
+        return transaction
+
+    async def accept(self, transaction: Transaction) -> None:
+        """Takes in one that another node passed on; its signature was checked."""
+        if not self.is_known(transaction.id):
+            try:
+                self._take(self._admit(transaction))
+            except TransactionRefused as refused:
+                self._log.debug("gossiped transaction not taken", reason=str(refused))
+        await trio.lowlevel.checkpoint()
+
+    def revise(self, executed: ExecutedBlock) -> None:
+        """After a block: forgets what is settled, and sends again what waits too long."""
+        state = State(self._base)
+        parameters = PARAMETERS.get(state)
+        assert parameters is not None
+        height = executed.block.header.height
+        oldest_period = (executed.block.header.time_ms - parameters.acceptance_window_ms) // parameters.period_ms
+        self.mempool.revise(
+            [transaction.id for transaction in executed.transactions],
+            height + 1,
+            partial(_next_nonce, state),
+            lambda reading: isinstance(reading.payload, SubmitReading) and reading.payload.period >= oldest_period,
+        )
+        self._waits_since = {one: since for one, since in self._waits_since.items() if one in self.mempool}
+        self._send_again(height)
+        try:
+            self._file.rewrite_if_grown(self.mempool.bytes, (transaction.raw for transaction in self.mempool))
+        except OSError as error:
+            self._note_disk(error)
+
+    def committed_nonce(self, sender: bytes) -> int:
+        return _next_nonce(State(self._base), sender)
+
+    def _admit(self, transaction: Transaction) -> Transaction:
+        if self.is_known(transaction.id):
+            raise TransactionRefused(Refusal.DUPLICATE, "this transaction is waiting or committed already")
+        if transaction.chain_id != self._chain_id:
+            raise TransactionRefused(Refusal.WRONG_CHAIN, f"this chain is {self._chain_id.hex()}")
+        if not self._signatures.check(transaction):
+            raise TransactionRefused(Refusal.BAD_SIGNATURE, "the signature is not the sender's over this body")
+        admit(self._base, self._chain_id, transaction, height=self._next_height(), time_ms=self._wall())
+        return transaction
+
+    def _take(self, transaction: Transaction) -> None:
+        if self.disk_full:
+            raise TransactionRefused(Refusal.DISK_FULL, "this node's disk is full; make room and try again")
+        self.mempool.add(transaction)
+        try:
+            self._file.append([transaction.raw])
+        except OSError as error:
+            self.mempool.discard(transaction)
+            self._note_disk(error)
+            raise TransactionRefused(Refusal.DISK_FULL, f"this node cannot write it down: {error}") from error
+        self._waits_since[transaction.id] = self._next_height()
+        self._accepted(transaction)
+
+    def _send_again(self, height: int) -> None:
+        if self.gossip is None:
+            return
+        late = [one for one, since in self._waits_since.items() if height - since >= RESEND_EVERY_BLOCKS]
+        for transaction_id in late[:RESENT_AT_ONCE]:
+            transaction = self.mempool.get(transaction_id)
+            if transaction is not None:
+                self.gossip.send(transaction)
+                self._waits_since[transaction_id] = height
+
+    def _note_disk(self, error: OSError) -> None:
+        self._log.error("mempool file", detail=str(error))
+
+
+def _next_nonce(state: State, sender: bytes) -> int:
+    delegated = NODE_KEYS.get(state, sender)
+    if delegated is not None:
+        return delegated.nonce
+    account = ACCOUNTS.get(state, sender)
+    return 0 if account is None else account.nonce

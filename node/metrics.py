@@ -1,0 +1,45 @@
+"""The node's numbers in Prometheus' form, collected when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+FINALITY_BUCKETS_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
+
+Numbers = Callable[[], Mapping[str, float]]
+
+
+class _Live(Collector):
+    def __init__(self, gauges: Numbers, counters: Numbers, restarts: Callable[[], Mapping[str, int]]) -> None:
+        self._gauges = gauges
+        self._counters = counters
+        self._restarts = restarts
+
+    def collect(self) -> Iterable[Metric]:
+        for name, value in self._gauges().items():
+            yield GaugeMetricFamily(f"ecloud_{name}", name.replace("_", " "), value=value)
+        for name, value in self._counters().items():
+            yield CounterMetricFamily(f"ecloud_network_{name}", name.replace("_", " "), value=value)
+        restarts = CounterMetricFamily("ecloud_service_restarts", "services started again", labels=["service"])
+        for service, count in self._restarts().items():
+            restarts.add_metric([service], count)
+        yield restarts
+
+
+class Metrics:
+    """``registry`` is what ``/metrics`` renders."""
+
+    def __init__(self, gauges: Numbers, counters: Numbers, restarts: Callable[[], Mapping[str, int]]) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.finality = Histogram(
+            "ecloud_finality_seconds",
+            "from the block's time to its commit here",
+            buckets=FINALITY_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.registry.register(_Live(gauges, counters, restarts))

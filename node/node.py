@@ -1,0 +1,474 @@
+"""One node: its services wired together, and what its local API sees of it.
+
+``Node`` is built on parts that are open already (disk, network, keys), so that the same node runs on real ones and in
+a simulation; ``node.run`` opens the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import trio
+from prometheus_client import CollectorRegistry
+
+from consensus.block import MAX_BLOCK_BYTES, Block, Certificate
+from consensus.chain_rules import ExecutedBlock
+from consensus.committee import Committee
+from consensus.engine import Engine, Evidence
+from consensus.verifier import KeySigner, SignatureVerifier
+from ledger.encoding import decode, encode
+from ledger.genesis import Genesis, chain_id
+from ledger.keys import SigningKey
+from ledger.refusal import TransactionRefused
+from ledger.transactions import Transaction
+from node import clock
+from node.announcements import Announcements
+from node.caretaker import Caretaker
+from node.chain import NodeChain, body_is_bound
+from node.client.events import (
+    Equivocation,
+    PeerBanned,
+    PeerConnected,
+    PeerDisconnected,
+    SyncProgress,
+    TransactionPending,
+    ViewChanged,
+    Warned,
+)
+from node.client.models import Party
+from node.configuration import Configuration
+from node.draw_facts import DrawFacts
+from node.driver import Driver
+from node.event_hub import EventHub
+from node.gossip import SignatureCache, TransactionGossip
+from node.intake import Intake
+from node.live import FinalityLog, Warnings
+from node.log import get
+from node.mempool import Mempool
+from node.mempool_file import MempoolFile
+from node.metrics import Metrics
+from node.observer import Observer
+from node.protocol import PROTOCOL_VERSION, Status, StoredBlock, topic
+from node.service import LiveStatus
+from node.services import Services, TaskStatus
+from node.sync import Sync
+from node.views.reader import Reader
+from p2p.network import Banned, Connected, Disconnected, Network, PeerId, PeerInfo
+from p2p.peer_identity import peer_id_from_public_key
+from storage.interface import BlockStore, JournalStore
+
+SYNCING_BEHIND: Final = 2
+WATCH_PERIOD_S: Final = 1.0
+CANDIDATES_TAKEN: Final = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a node is built on. ``random`` decides only whom to ask first."""
+
+    name: str
+    genesis: Genesis
+    node_key: SigningKey
+    store: BlockStore
+    journal: JournalStore
+    network: Network
+    mempool_path: Path
+    wall: clock.WallClock
+    random: Random
+
+
+class Node:
+    """Keeps ``node.service.NodeService``."""
+
+    def __init__(self, parts: Parts, configuration: Configuration) -> None:
+        self.name = parts.name
+        self._parts = parts
+        self._wall = clock.skewed(parts.wall, configuration.node.clock_skew_ms)
+        self._network = parts.network
+        self._log = get("node")
+        self._store = parts.store
+        signatures = SignatureCache()
+        verifier = SignatureVerifier(chain_id(parts.genesis))
+        self._chain = chain = NodeChain(parts.store, parts.genesis, parts.node_key, verifier, signatures)
+        self._parameters = chain.open.parameters
+        self._intake = Intake(
+            chain_id=chain.chain_id,
+            base=parts.store,
+            next_height=lambda: chain.height + 1,
+            is_committed=lambda transaction_id: parts.store.find_transaction(transaction_id) is not None,
+            signatures=signatures,
+            mempool=Mempool(configuration.node.mempool_bytes),
+            file=MempoolFile(parts.mempool_path),
+            wall=self._wall,
+            accepted=self._accepted,
+            log=get("intake"),
+        )
+        self._gossip = self._intake.gossip = TransactionGossip(
+            parts.network, topic(chain.chain_id, "transactions"), chain.chain_id, signatures, self._intake.is_known
+        )
+        self._engine = Engine(KeySigner(parts.node_key, chain.chain_id), verifier, body_is_bound)
+        self._driver = Driver(
+            chain=chain,
+            engine=self._engine,
+            verifier=verifier,
+            journal=parts.journal,
+            network=parts.network,
+            topic=topic(chain.chain_id, "consensus"),
+            helper=self,
+            wall=self._wall,
+            log=get("consensus"),
+            halt_height=configuration.node.halt_height,
+        )
+        self._sync = Sync(
+            parts.network,
+            self,
+            chain.chain_id,
+            self._parameters.message_delay_ms,
+            self._wall,
+            parts.random,
+            get("sync"),
+        )
+        self._announcements = Announcements(
+            parts.network, topic(chain.chain_id, "blocks"), self._committee_at, verifier, self._sync.heard_of_height
+        )
+        self._caretaker = Caretaker(parts.node_key, chain.chain_id)
+        self.events = EventHub()
+        self._finality = FinalityLog()
+        self._warnings = Warnings()
+        self._observer = Observer(parts.store)
+        self._started_at_ms = self._wall()
+        self._stopping = trio.Event()
+        self._trust_from = 0
+        self._nursery: trio.Nursery | None = None
+        self._services: Services | None = None
+        self._metrics = Metrics(self._gauges, self._network_counters, self._restarts)
+
+    # -- running
+
+    async def run(self, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs every service until ``stop``. Errors: BrokenInvariant, FinalBlockInvalid, StorageError."""
+        self._intake.restore()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._services = services = Services(nursery, self._log)
+            services.start("gossip in", partial(self._gossip.run_receiver, self._intake.accept))
+            services.start("gossip out", self._gossip.run_sender)
+            services.start("consensus messages", self._driver.run_receiver)
+            services.start("consensus", self._agree)
+            services.start("announcements", self._announcements.run)
+            services.start("acquaintance", self._sync.run_acquaintance)
+            services.start("catch-up", self._sync.run_catch_up)
+            services.start("network events", self._pass_on_network_events)
+            services.start("watch", self._watch)
+            task_status.started()
+            await self._stopping.wait()
+            nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    # -- NodeService
+
+    @property
+    def genesis(self) -> bytes:
+        return encode(self._parts.genesis)
+
+    @property
+    def node_key(self) -> bytes:
+        return self._parts.node_key.public_key
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self._network.peer_id
+
+    @property
+    def chain(self) -> BlockStore:
+        return self._store
+
+    @property
+    def mempool(self) -> Mempool:
+        return self._intake.mempool
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self._metrics.registry
+
+    def live(self) -> LiveStatus:
+        context = self._driver.context
+        progress = self._sync.progress()
+        now_ms = clock.monotonic_ms()
+        leader = None
+        if context is not None:
+            leader = context.committee.seats[context.leader(self._driver.view)].account
+        return LiveStatus(
+            started_at_ms=self._started_at_ms,
+            now_ms=self._wall(),
+            height=self._chain.height + 1,
+            view=self._driver.view,
+            leader=leader,
+            votes=self._engine.is_voting,
+            syncing=progress.behind >= SYNCING_BEHIND,
+            target_height=progress.target,
+            blocks_per_second=self._finality.blocks_per_second(now_ms),
+            finality_ms=tuple(self._finality.last),
+            disk_full=self._driver.disk_full,
+            clock_offset_ms=self._sync.clock_offset_ms(),
+            clock_warning=self._clock_is_off(),
+            warnings=self._warnings.current,
+            unhealthy=self._unhealthy(),
+        )
+
+    def finality_ms(self, height: int) -> int | None:
+        return self._finality.of_height(height)
+
+    def draw_facts(self, height: int) -> DrawFacts | None:
+        return self._chain.draw_facts(height)
+
+    def peers(self) -> list[PeerInfo]:
+        return self._network.peers()
+
+    def listening(self) -> list[str]:
+        return self._network.addresses()
+
+    async def submit(self, raw: bytes) -> None:
+        await self._intake.submit(raw)
+
+    async def connect(self, address: str) -> PeerId:
+        return await self._network.connect(address)
+
+    async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None:
+        await self._network.ban(peer, duration_s, reason)
+
+    # -- sync.Chain
+
+    def status(self) -> Status:
+        return Status(
+            version=PROTOCOL_VERSION,
+            chain_id=self._chain.chain_id,
+            height=self._chain.height,
+            block_hash=self._chain.tip_hash,
+            wall_ms=self._wall(),
+        )
+
+    def stored_block(self, height: int) -> StoredBlock | None:
+        return self._chain.stored_block(height)
+
+    def body(self, block_hash: bytes) -> Block | None:
+        held = self._driver.body(block_hash)
+        if held is None and block_hash == self._chain.tip_hash and self._chain.height > 0:
+            stored = self._store.block(self._chain.height)
+            held = None if stored is None else decode(stored, Block, MAX_BLOCK_BYTES)
+        return held
+
+    def held_certificates(self, height: int) -> tuple[Certificate, ...]:
+        return self._driver.held_certificates(height)
+
+    async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
+        await self._driver.import_blocks(blocks)
+
+    # -- driver.Helper
+
+    def candidates(self) -> list[Transaction]:
+        return list(islice(self._intake.mempool, CANDIDATES_TAKEN))
+
+    async def fetch_body(self, block_hash: bytes, node_keys: Sequence[bytes]) -> Block | None:
+        return await self._sync.fetch_body(block_hash, [peer_id_from_public_key(key) for key in node_keys])
+
+    async def fetch_certificates(self, height: int) -> Sequence[Certificate]:
+        return await self._sync.fetch_certificates(height)
+
+    async def tell_status(self, node_key: bytes) -> None:
+        peer = peer_id_from_public_key(node_key)
+        if any(info.peer == peer for info in self._network.peers()):
+            await self._sync.tell_status(peer)
+
+    def heard_of_height(self, height: int) -> None:
+        self._sync.heard_of_height(height)
+
+    def equivocation(self, evidence: Evidence) -> None:
+        self._caretaker.remember(evidence)
+        statement = evidence.first.statement
+        self._log.warning("equivocation seen", node_key=evidence.node_key.hex(), height=statement.height)
+        context = self._driver.context
+        seat = None if context is None else context.committee.index_of_node_key(evidence.node_key)
+        if context is not None and seat is not None:
+            with self._store.snapshot() as view:
+                account = Reader(view, self).party(context.committee.seats[seat].account)
+            self.events.publish(Equivocation(account=account, height=statement.height, convicted=False))
+
+    def committed(
+        self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None, skipped: tuple[bytes, ...]
+    ) -> None:
+        header = executed.block.header
+        self._intake.revise(executed)
+        self._finality.committed(header.height, finality_ms, clock.monotonic_ms())
+        if finality_ms is not None:
+            self._metrics.finality.observe(finality_ms / 1000)
+        with self._store.snapshot() as view:
+            reader = Reader(view, self)
+            for event in self._observer.block(reader, executed, skipped, finality_ms):
+                self.events.publish(event)
+            producer = reader.party(header.producer).label
+        self._log.info(
+            "block",
+            height=header.height,
+            hash=executed.hash.hex()[:12],
+            producer=producer,
+            view=header.view,
+            transactions=len(executed.transactions),
+            finality_ms=finality_ms,
+        )
+        assert self._nursery is not None
+        if finality_ms is not None and header.producer == self._own_account():
+            self._nursery.start_soon(self._announcements.announce, header, certificate)
+        self._nursery.start_soon(self._care, header.height)
+
+    # -- services
+
+    async def _agree(self) -> None:
+        """Consensus, once it is known that voting is safe."""
+        await self._settle_trust()
+        await self._driver.run()
+
+    async def _settle_trust(self) -> None:
+        """A journal that was lost may hide votes: then vote only from two above the highest tip that peers report.
+
+        The journal of a chain at its very beginning hides nothing.
+        """
+        journal = self._parts.journal
+        if not journal.is_new:
+            return
+        alone = len(self._chain.open.committee) == 1
+        if not alone:
+            await self._sync.met_someone.wait()
+            await trio.sleep(2 * self._parameters.message_delay_ms / 1000)  # for others to be heard, too
+        reported = max(self._chain.height, self._sync.highest_reported() or 0)
+        if reported == 0 or alone:
+            journal.trust()
+            return
+        self._trust_from = reported + 2
+        self._engine.abstain_until(self._trust_from)
+        self._log.warning("the journal is new: following without voting", votes_from_height=self._trust_from)
+
+    async def _care(self, height: int) -> None:
+        """After a block: what the node does for its own member."""
+        if self._trust_from and height + 1 >= self._trust_from:
+            self._parts.journal.trust()
+            self._trust_from = 0
+        pending = len(self._intake.mempool.pending(self.node_key))
+        level = self._sync.progress().behind < SYNCING_BEHIND
+        for transaction in self._caretaker.due(self._store, height, pending, level=level):
+            try:
+                await self._intake.submit(transaction.raw)
+            except TransactionRefused as refused:
+                self._log.warning("own transaction refused", kind=transaction.kind.word, reason=str(refused))
+
+    async def _pass_on_network_events(self) -> None:
+        async for event in self._network.events():
+            match event:
+                case Connected(peer=peer, address=address):
+                    self.events.publish(PeerConnected(peer=peer, address=address))
+                case Disconnected(peer=peer):
+                    self.events.publish(PeerDisconnected(peer=peer))
+                case Banned(peer=peer, reason=reason, until_ms=until_ms):
+                    self._log.warning("peer banned", peer=peer, reason=reason)
+                    self.events.publish(PeerBanned(peer=peer, reason=reason, until_ms=until_ms))
+
+    async def _watch(self) -> None:
+        """Once a second: views that pass, sync that goes on, and what is worth a warning."""
+        turn, was_syncing = (0, 0), False
+        while True:
+            live = self.live()
+            if live.view > 0 and (live.height, live.view) != turn:
+                self.events.publish(ViewChanged(height=live.height, view=live.view, leader=self._party(live.leader)))
+            turn = (live.height, live.view)
+            if live.syncing or was_syncing:
+                self.events.publish(
+                    SyncProgress(
+                        height=live.height - 1,
+                        target_height=live.target_height,
+                        blocks_per_second=live.blocks_per_second,
+                        done=not live.syncing,
+                    )
+                )
+            was_syncing = live.syncing
+            self._intake.disk_full = live.disk_full
+            self._warn()
+            await trio.sleep(WATCH_PERIOD_S)
+
+    def _warn(self) -> None:
+        new, cleared = self._warnings.update(
+            f"this clock differs from the peers' by {self._sync.clock_offset_ms()} ms: check the time service"
+            if self._clock_is_off()
+            else None,
+            "the disk is full: nothing is accepted or voted until there is room" if self._driver.disk_full else None,
+            "no peers: check the network and the bootstrap addresses"
+            if not self._network.peers() and len(self._chain.open.committee) > 1
+            else None,
+        )
+        for sentence in new:
+            self._log.warning(sentence)
+            self.events.publish(Warned(text=sentence, cleared=False))
+        for sentence in cleared:
+            self.events.publish(Warned(text=sentence, cleared=True))
+
+    # -- bookkeeping
+
+    def _accepted(self, transaction: Transaction) -> None:
+        with self._store.snapshot() as view:
+            reader = Reader(view, self)
+            sender = reader.party(reader.acting_account(transaction)[0])
+        self.events.publish(TransactionPending(id=transaction.id.hex(), kind=transaction.kind.word, sender=sender))
+
+    def _party(self, account: bytes | None) -> Party | None:
+        if account is None:
+            return None
+        with self._store.snapshot() as view:
+            return Reader(view, self).party(account)
+
+    def _own_account(self) -> bytes | None:
+        committee = self._chain.open.committee
+        seat = committee.index_of_node_key(self.node_key)
+        return None if seat is None else committee.seats[seat].account
+
+    def _committee_at(self, height: int) -> Committee | None:
+        context = self._driver.context
+        if context is None:
+            return None
+        return {context.height: context.committee, context.height - 1: context.parent_committee}.get(height)
+
+    def _clock_is_off(self) -> bool:
+        return abs(self._sync.clock_offset_ms()) > self._parameters.clock_tolerance_ms
+
+    def _unhealthy(self) -> str | None:
+        if self._driver.disk_full:
+            return "the disk is full"
+        progress = self._sync.progress()
+        return f"{progress.behind} blocks behind" if progress.behind >= SYNCING_BEHIND else None
+
+    def _gauges(self) -> Mapping[str, float]:
+        live = self.live()
+        return {
+            "height": self._chain.height,
+            "view": live.view,
+            "target_height": live.target_height,
+            "mempool_transactions": len(self._intake.mempool),
+            "mempool_bytes": self._intake.mempool.bytes,
+            "peers": len(self._network.peers()),
+            "disk_bytes": self._store.size_bytes(),
+            "disk_full": int(live.disk_full),
+            "clock_offset_ms": live.clock_offset_ms or 0,
+            "voting": int(live.votes),
+        }
+
+    def _network_counters(self) -> Mapping[str, float]:
+        return self._network.metrics()
+
+    def _restarts(self) -> Mapping[str, int]:
+        return {} if self._services is None else self._services.restarts

@@ -1,0 +1,126 @@
+"""Turns what became final into events for whoever watches the node."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consensus.chain_rules import ExecutedBlock
+from ledger.encoding import decode
+from ledger.keys import address_text
+from ledger.records import CANDIDATES, METERS, READINGS, Candidate, CandidateStatus, Meter, height_key
+from ledger.state import MAX_RECORD_BYTES, State
+from ledger.transactions import Kind, SubmitReading, Transaction
+from node.client.events import (
+    BlockFinal,
+    CandidateRejoined,
+    CandidateSuspended,
+    Equivocation,
+    NodeEvent,
+    ReadingAccepted,
+    TransactionFinal,
+)
+from node.client.models import Party, SkippedTurn, iso_time
+from node.views.reader import Reader
+from storage.interface import ChainView
+
+_EMPTY: Final = (0, 0)
+
+
+class Observer:
+    """Remembers what a block changes — each meter's registers, each candidate's status — to tell what happened."""
+
+    def __init__(self, view: ChainView) -> None:
+        state = State(view)
+        self._registers = {key: (meter.import_wh, meter.export_wh) for key, meter in METERS.scan(state)}
+        self._statuses = {key: candidate.status for key, candidate in CANDIDATES.scan(state)}
+
+    def block(
+        self, reader: Reader, executed: ExecutedBlock, skipped: tuple[bytes, ...], finality_ms: int | None
+    ) -> list[NodeEvent]:
+        """The events of one block, the block itself first. ``skipped``: leaders of the views below the block's."""
+        header = executed.block.header
+        readings = sum(transaction.kind is Kind.SUBMIT_READING for transaction in executed.transactions)
+        events: list[NodeEvent] = [
+            BlockFinal(
+                height=header.height,
+                hash=executed.hash.hex(),
+                producer=reader.party(header.producer),
+                view=header.view,
+                time_ms=header.time_ms,
+                time=iso_time(header.time_ms),
+                finality_ms=finality_ms,
+                transaction_count=len(executed.transactions),
+                reading_count=readings,
+                skipped=[SkippedTurn(view=view, leader=reader.party(one)) for view, one in enumerate(skipped)],
+            )
+        ]
+        concerned = _concerned(executed)
+        for index, (transaction, receipt) in enumerate(
+            zip(executed.transactions, executed.result.receipts, strict=True)
+        ):
+            if isinstance(transaction.payload, SubmitReading):
+                events += self._reading(reader, transaction, transaction.payload, header.height)
+            else:
+                events.append(
+                    TransactionFinal(
+                        id=transaction.id.hex(),
+                        kind=transaction.kind.word,
+                        height=header.height,
+                        refusal=receipt.refusal,
+                        note=receipt.note,
+                        accounts=concerned.get(index, []),
+                    )
+                )
+        return events + self._changes(reader, executed)
+
+    def _reading(
+        self, reader: Reader, transaction: Transaction, payload: SubmitReading, height: int
+    ) -> list[NodeEvent]:
+        record = READINGS.get(reader.state, transaction.sender, height_key(payload.period))
+        meter = METERS.get(reader.state, transaction.sender)
+        if record is None or meter is None or record.transaction_id != transaction.id:
+            return []  # evidence of a double reading: its effect, the suspension, is in the transaction's receipt
+        before = self._registers.get(transaction.sender, _EMPTY)
+        self._registers[transaction.sender] = (payload.import_wh, payload.export_wh)
+        return [
+            ReadingAccepted(
+                transaction_id=transaction.id.hex(),
+                meter=transaction.sender.hex(),
+                owner=reader.party(meter.owner),
+                period=payload.period,
+                imported_wh=payload.import_wh - before[0],
+                exported_wh=payload.export_wh - before[1],
+                minted_mvote=record.minted_mvote,
+                height=height,
+            )
+        ]
+
+    def _changes(self, reader: Reader, executed: ExecutedBlock) -> list[NodeEvent]:
+        events: list[NodeEvent] = []
+        height = executed.block.header.height
+        for key, data in executed.result.changes.items():
+            if key[:1] == METERS.prefix and data is not None and key[1:] not in self._registers:
+                meter = decode(data, Meter, MAX_RECORD_BYTES)
+                self._registers[key[1:]] = (meter.import_wh, meter.export_wh)
+            if key[:1] != CANDIDATES.prefix or data is None:
+                continue
+            account, status = key[1:], decode(data, Candidate, MAX_RECORD_BYTES).status
+            before, self._statuses[account] = self._statuses.get(account), status
+            if before is not None and before != status:
+                events.append(_status_event(reader.party(account), height, status))
+        return events
+
+
+def _status_event(account: Party, height: int, status: int) -> NodeEvent:
+    if status == CandidateStatus.SUSPENDED:
+        return CandidateSuspended(account=account, height=height)
+    if status == CandidateStatus.EXPELLED:
+        return Equivocation(account=account, height=height, convicted=True)
+    return CandidateRejoined(account=account, height=height)
+
+
+def _concerned(executed: ExecutedBlock) -> dict[int, list[str]]:
+    concerned: dict[int, list[str]] = {}
+    for entry in executed.result.history:
+        concerned.setdefault(entry.index, []).append(address_text(entry.account))
+    return concerned
