@@ -25,7 +25,11 @@ from hashlib import sha512
 from itertools import accumulate, pairwise
 from typing import Final
 
+from ledger.committee import committee_at
+from ledger.execution import get_parameters, get_tip
 from ledger.parameters import Parameters
+from ledger.records import CANDIDATES, CandidateStatus
+from ledger.state import State, StateReader
 
 MAX_VIEW: Final = 2**16
 """No height needs more: at 12 s a view, the longest a view lasts by default, these take nine days."""
@@ -164,3 +168,24 @@ def _first_entrants(members: tuple[DrawMember, ...], previous_producer: bytes | 
     active = tuple(k for k, member in enumerate(members) if member.active)
     others = tuple(k for k in active if members[k].account != previous_producer)
     return others or active or tuple(range(len(members)))
+
+
+def draw_for(reader: State | StateReader, height: int) -> Draw:
+    """The draw of ``height``, from the state after block ``height − 1``."""
+    state = reader if isinstance(reader, State) else State(reader)
+    tip = get_tip(state)
+    assert tip.height == height - 1, f"the state of height {tip.height} cannot draw height {height}"
+    members: list[DrawMember] = []
+    for member in committee_at(state, height).members:
+        candidate = CANDIDATES.get(state, member.account)
+        assert candidate is not None, "a candidate's record outlives its expulsion"
+        members.append(
+            DrawMember(
+                account=member.account,
+                pool_mvote=member.pool_mvote,
+                reputation_milli=member.reputation_milli,
+                last_mined_height=candidate.last_mined_height,
+                active=candidate.status == CandidateStatus.ACTIVE,
+            )
+        )
+    return Draw(height, tip.seed, tuple(members), tip.previous_producer, get_parameters(state))
