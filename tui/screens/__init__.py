@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tui.screens.base import LiveScreen
+from tui.screens.chain import ChainScreen
 from tui.screens.overview import OverviewScreen
 
-SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen,)
+SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen, ChainScreen)
 PLACES: Final = tuple(screen.PLACE for screen in SCREENS)

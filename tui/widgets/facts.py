@@ -12,7 +12,7 @@ from tui.palette import FOREGROUND, MUTED
 Fact = tuple[str, Text | str]
 
 
-def facts(rows: Sequence[Fact], label_width: int = 14) -> Table:
+def facts(rows: Sequence[Fact], label_width: int = 11) -> Table:
     """A grid for ``Static``; long values are folded, so that a hash can be read and copied whole."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(width=label_width, style=MUTED, no_wrap=True)

@@ -38,6 +38,7 @@ class LiveTable(DataTable[Text]):
 
     DEFAULT_CSS = """
     LiveTable { height: 1fr; background: $surface; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    LiveTable:focus { background-tint: $foreground 0%; }
     LiveTable > .datatable--header { background: $surface; color: $muted; text-style: none; }
     LiveTable > .datatable--hover { background: $panel; }
     """
