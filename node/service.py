@@ -62,6 +62,10 @@ class NodeService(Protocol):
         """What its owner calls this node."""
 
     @property
+    def genesis(self) -> bytes:
+        """The genesis document, canonical CBOR."""
+
+    @property
     def node_key(self) -> bytes: ...
 
     @property

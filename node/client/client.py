@@ -48,7 +48,7 @@ class NodeClient:
             return cls(unix_socket=socket, token=token)
         if url_file.exists():
             return cls(url_file.read_text("ascii").strip(), token=token)
-        raise NodeAway(f"no node runs on {directory}; start it with: ecloud node run --directory {directory}")
+        raise NodeAway(f"no node runs on {directory}; start it with: ecloud node run --data-dir {directory}")
 
     async def __aenter__(self) -> NodeClient:
         return self

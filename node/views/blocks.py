@@ -18,6 +18,7 @@ from ledger.statements import StatementKind
 from ledger.transactions import Kind, Transaction, decode_transaction
 from node.chain import MAX_GENESIS_BYTES
 from node.client import models
+from node.client.events import BlockFinal
 from node.client.models import iso_time
 from node.views.draws import skipped_turns
 from node.views.reader import NotFound, Reader, hex_key, word
@@ -43,6 +44,24 @@ def block_page(reader: Reader, before: int | None, limit: int) -> models.BlockPa
 def block_summary(reader: Reader, height: int) -> models.BlockSummary:
     raw = reader.block_bytes(height)
     return _summary(reader, decode(raw, Block, MAX_BLOCK_BYTES), reader.receipts(height), len(raw))
+
+
+def block_final(reader: Reader, height: int) -> BlockFinal:
+    """The event of a height that is stored, for a client that was away."""
+    block = reader.block(height)
+    header = block.header
+    return BlockFinal(
+        height=height,
+        hash=block.hash.hex(),
+        producer=reader.party(header.producer),
+        view=header.view,
+        time_ms=header.time_ms,
+        time=iso_time(header.time_ms),
+        finality_ms=reader.kept.finality_ms(height),
+        transaction_count=len(block.transactions),
+        reading_count=sum(receipt.kind == Kind.SUBMIT_READING for receipt in reader.receipts(height)),
+        skipped=skipped_turns(reader, header),
+    )
 
 
 def block_view(reader: Reader, height_or_hash: str) -> models.Block:
@@ -151,11 +170,8 @@ def committee_view(reader: Reader, height: int | None) -> models.Committee:
     )
 
 
-def genesis_view(reader: Reader) -> models.Genesis:
-    """Errors: NotFound where it is pruned away."""
-    document = reader.chain.block(0)
-    if document is None:
-        raise NotFound("this node does not keep the genesis; ask an archive node")
+def genesis_view(document: bytes) -> models.Genesis:
+    """``document``: the genesis as canonical CBOR."""
     genesis = decode(document, Genesis, MAX_GENESIS_BYTES)
     return models.Genesis(
         chain_id=chain_id(genesis).hex(),

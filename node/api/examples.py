@@ -1,0 +1,361 @@
+"""Examples of every answer, for the OpenAPI document; being instances of the models, they cannot be out of date."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from node.client.models import (
+    Accepted,
+    Account,
+    Backer,
+    BanRequest,
+    Block,
+    BlockPage,
+    BlockSummary,
+    Candidate,
+    CandidateDetail,
+    CandidateList,
+    Certificate,
+    CertificateSigner,
+    Committee,
+    CommitteeMember,
+    ConnectRequest,
+    Done,
+    Draw,
+    DrawEntry,
+    EngineStatus,
+    FeederInfo,
+    Finality,
+    FrozenPot,
+    Genesis,
+    Health,
+    Member,
+    MemberList,
+    MempoolStatus,
+    Meter,
+    MeterList,
+    ParameterList,
+    Party,
+    Peer,
+    PeerList,
+    PendingPage,
+    ProvenMember,
+    Reading,
+    ReadingList,
+    RuleTargetInfo,
+    SkippedTurn,
+    StakeInfo,
+    StateProof,
+    Status,
+    SubmitRequest,
+    SyncStatus,
+    Transaction,
+    TransactionPage,
+    TransactionSummary,
+    Votes,
+    VotingRuleInfo,
+    iso_time,
+)
+
+_TIME_MS: Final = 1_767_225_600_000
+_CHAIN: Final = "c4" * 32
+_HASH: Final = "7d" * 32
+_ID: Final = "1f" * 32
+_KEY: Final = "5e" * 32
+_METER_KEY: Final = "a9" * 32
+_PROOF: Final = "0b" * 80
+_SIGNATURE: Final = "3c" * 64
+_PEER: Final = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
+_MULTIADDR: Final = f"/ip4/192.168.1.20/tcp/4001/p2p/{_PEER}"
+ANNE: Final = Party(address="ec6E1Sd8qqDkMzFvQPjCjCZsyKcKm4jqJxQ3mT7bF9vM2x", name="anne")
+GEORGE: Final = Party(address="ec7QFp2GcNbDsQmR8kK9eKcHn3pWvT5rY1xZ4aLdUjC6tB", name="george")
+
+DONE: Final = Done(detail="connected to " + _PEER)
+SUBMIT: Final = SubmitRequest(raw="82587b8801…")
+CONNECT: Final = ConnectRequest(address=_MULTIADDR)
+BAN: Final = BanRequest(peer=_PEER, duration_s=3_600, reason="sends what is not valid")
+ACCEPTED: Final = Accepted(id=_ID)
+HEALTH: Final = Health(healthy=True, reason="height 1200, 3 peers")
+
+STATUS: Final = Status(
+    name="anne",
+    version="0.1.0",
+    network="Lindenhof",
+    chain_id=_CHAIN,
+    node_key=_KEY,
+    account=ANNE,
+    peer_id=_PEER,
+    started_at_ms=_TIME_MS - 18_000_000,
+    started_at=iso_time(_TIME_MS - 18_000_000),
+    now_ms=_TIME_MS + 4_000,
+    height=1_200,
+    tip_hash=_HASH,
+    tip_time_ms=_TIME_MS,
+    tip_time=iso_time(_TIME_MS),
+    state_root="2a" * 32,
+    engine=EngineStatus(height=1_201, view=0, leader=GEORGE, leader_is_this_node=False, votes=True),
+    sync=SyncStatus(syncing=False, target_height=1_200, blocks_per_second=0),
+    finality=Finality(blocks=100, p50_ms=360, p95_ms=460),
+    mempool=MempoolStatus(transactions=2, size_bytes=512),
+    peer_count=3,
+    disk_full=False,
+    clock_offset_ms=12,
+    clock_warning=False,
+    warnings=[],
+)
+
+PEERS: Final = PeerList(
+    peers=[
+        Peer(
+            peer=_PEER,
+            address=_MULTIADDR,
+            inbound=False,
+            latency_us=1_840,
+            score=100,
+            bytes_received=1_048_576,
+            bytes_sent=917_504,
+            topics=["/ecloud/c4c4c4c4c4c4c4c4/consensus/1"],
+            mesh=["/ecloud/c4c4c4c4c4c4c4c4/consensus/1"],
+            account=GEORGE,
+        )
+    ],
+    listening=["/ip4/192.168.1.10/tcp/4001/p2p/" + _PEER],
+)
+
+GENESIS: Final = Genesis(
+    chain_id=_CHAIN,
+    network="Lindenhof",
+    time_ms=_TIME_MS - 18_000_000,
+    time=iso_time(_TIME_MS - 18_000_000),
+    members=[ANNE, GEORGE],
+    feeders=[FeederInfo(feeder="linden", substation="north")],
+    parameters={"block_interval_ms": 15_000, "period_ms": 900_000},
+    document="88694c696e64656e686f66…",
+)
+PARAMETERS: Final = ParameterList(
+    height=1_200, parameters={"block_interval_ms": 15_000}, bounds={"block_interval_ms": (100, 600_000)}
+)
+COMMITTEE: Final = Committee(
+    height=1_201,
+    snapshot_height=1_152,
+    hash="9b" * 32,
+    members=[
+        CommitteeMember(
+            index=0, account=ANNE, node_key=_KEY, pool_mvote=100_000, reputation_milli=9_375, weight=100_000
+        )
+    ],
+    total_weight=400_000,
+    quorum_weight=266_667,
+)
+SUMMARY: Final = BlockSummary(
+    height=1_200,
+    hash=_HASH,
+    view=1,
+    time_ms=_TIME_MS,
+    time=iso_time(_TIME_MS),
+    producer=GEORGE,
+    transaction_count=5,
+    refused_count=0,
+    reading_count=4,
+    size_bytes=2_310,
+    skipped=[ANNE],
+    finality_ms=371,
+)
+DRAW: Final = Draw(
+    height=1_200,
+    view=1,
+    is_next=False,
+    seed="6f" * 32,
+    u="8a3d70a3d70a3d70a3d70a3d70a3d70a",
+    u_fraction="0.540000000000",
+    total_lottery_weight=1_700_000_002,
+    ticket=918_000_001,
+    winner=GEORGE,
+    entries=[
+        DrawEntry(
+            account=ANNE,
+            pool_mvote=100_000,
+            age_blocks=3,
+            reputation_milli=9_375,
+            status="active",
+            eligible=False,
+            reason="led_earlier_view",
+            lottery_weight=0,
+            chance_bps=0,
+            from_ticket=0,
+            to_ticket=0,
+        )
+    ],
+    skipped=[SkippedTurn(view=0, leader=ANNE)],
+    producer=GEORGE,
+    produced_view=1,
+    beacon_proof=_PROOF,
+    beacon="e7" * 64,
+)
+BLOCKS: Final = BlockPage(blocks=[SUMMARY], next_before=1_200)
+BLOCK: Final = Block(
+    summary=SUMMARY,
+    chain_id=_CHAIN,
+    parent_hash="4d" * 32,
+    beacon_proof=_PROOF,
+    transactions_root="11" * 32,
+    receipts_root="22" * 32,
+    state_root="2a" * 32,
+    parent_certificate_hash="33" * 32,
+    committee_hash="9b" * 32,
+    finalized_view=1,
+    signers=[ANNE, GEORGE],
+    signed_weight=300_000,
+    total_weight=400_000,
+    transactions=[TransactionSummary(index=0, id=_ID, kind="transfer", sender=ANNE, refusal=None)],
+)
+CERTIFICATE: Final = Certificate(
+    height=1_200,
+    view=1,
+    kind="finalize",
+    block_hash=_HASH,
+    signers=[CertificateSigner(index=0, account=ANNE, node_key=_KEY, weight=100_000, signature=_SIGNATURE)],
+    signed_weight=300_000,
+    total_weight=400_000,
+    quorum_weight=266_667,
+    header="8d01…",
+    raw="8603…",
+)
+TRANSACTION: Final = Transaction(
+    id=_ID,
+    kind="transfer",
+    state="final",
+    sender=ANNE,
+    signed_by="account",
+    sender_key="aa" * 32,
+    nonce=7,
+    fee_uwatt=1_000,
+    valid_until_height=2_190,
+    payload={
+        "recipient": {"address": GEORGE.address, "name": GEORGE.name},
+        "token": "watt",
+        "amount": 2_500_000,
+        "memo": "eggs",
+    },
+    size_bytes=237,
+    raw="8258ad…",
+    height=1_200,
+    index=0,
+    block_hash=_HASH,
+    time_ms=_TIME_MS,
+    time=iso_time(_TIME_MS),
+    refusal=None,
+    note="",
+)
+TRANSACTIONS: Final = TransactionPage(transactions=[TRANSACTION], next_before="1200:0")
+PENDING: Final = PendingPage(transactions=[], total=0)
+CANDIDATE: Final = Candidate(
+    account=ANNE,
+    status="active",
+    pool_mvote=100_000,
+    pool_share_bps=2_500,
+    shares=100_000,
+    backer_count=1,
+    reputation_milli=9_375,
+    last_mined_height=1_197,
+    frozen=[FrozenPot(release_height=1_203, amount_mvote=40)],
+    frozen_mvote=40,
+    missed_in_row=1,
+    missed_total=1,
+    produced_total=298,
+    epoch_counted=48,
+    epoch_signed=47,
+    suspended_height=None,
+)
+CANDIDATES: Final = CandidateList(height=1_200, candidates=[CANDIDATE])
+CANDIDATE_DETAIL: Final = CandidateDetail(
+    height=1_200, candidate=CANDIDATE, backers=[Backer(account=ANNE, shares=100_000, value_mvote=100_000)]
+)
+MEMBER: Final = Member(
+    account=ANNE,
+    account_key="aa" * 32,
+    roles=["approver"],
+    feeder="linden",
+    substation="north",
+    node_key=_KEY,
+    meters=[_METER_KEY],
+    registered_height=0,
+)
+MEMBERS: Final = MemberList(height=1_200, members=[MEMBER])
+ACCOUNT: Final = Account(
+    height=1_200,
+    account=ANNE,
+    account_key="aa" * 32,
+    exists=True,
+    watt_uwatt=97_499_000,
+    grid_ugrid=1_000_000_000,
+    votes_mvote=2_400,
+    votes_cast_mvote=100_000,
+    nonce=8,
+    next_nonce=8,
+    pending_count=0,
+    member=MEMBER,
+    candidate=CANDIDATE,
+)
+VOTES: Final = Votes(
+    height=1_200,
+    account=GEORGE,
+    kept_mvote=2_400,
+    cast_mvote=50_000,
+    stakes=[StakeInfo(candidate=ANNE, candidate_status="active", shares=50_000, value_mvote=50_000, share_bps=5_000)],
+    rule=VotingRuleInfo(keep_bps=2_000, targets=[RuleTargetInfo(candidate=ANNE, share_bps=10_000)]),
+)
+METER: Final = Meter(
+    meter=_METER_KEY,
+    owner=ANNE,
+    kind="solar",
+    role="connection",
+    import_nameplate_w=11_000,
+    export_nameplate_w=8_000,
+    storage_capacity_wh=0,
+    stored_wh=0,
+    suspended=False,
+    last_period=1_963_583,
+    last_period_end_ms=_TIME_MS - 14_400_000,
+    last_period_end=iso_time(_TIME_MS - 14_400_000),
+    import_wh=1_204_310,
+    export_wh=880_020,
+)
+METERS: Final = MeterList(height=1_200, meters=[METER])
+READINGS: Final = ReadingList(
+    height=1_200,
+    readings=[
+        Reading(
+            transaction_id=_ID,
+            meter=_METER_KEY,
+            owner=ANNE,
+            period=1_963_583,
+            period_start_ms=_TIME_MS - 15_300_000,
+            period_start=iso_time(_TIME_MS - 15_300_000),
+            import_wh=1_204_310,
+            export_wh=880_020,
+            imported_wh=40,
+            exported_wh=310,
+            sampled_at_ms=_TIME_MS - 14_400_000,
+            sampled_at=iso_time(_TIME_MS - 14_400_000),
+            minted_mvote=310,
+        )
+    ],
+)
+PROOF: Final = StateProof(
+    format="ecloud-proof/1",
+    chain_id=_CHAIN,
+    height=1_200,
+    block_hash=_HASH,
+    record="account " + ANNE.address,
+    key="01" + "aa" * 32,
+    value="8407…",
+    siblings=["44" * 32],
+    leaf=("55" * 32, "66" * 32),
+    header="8d01…",
+    certificate="8603…",
+    committee_snapshot_height=1_152,
+    committee=[
+        ProvenMember(account_key="aa" * 32, node_key=_KEY, weight=100_000, pool_mvote=100_000, reputation_milli=9_375)
+    ],
+)
