@@ -28,7 +28,7 @@ from node.log import Log
 from node.mempool import Mempool
 from node.mempool_file import MempoolFile
 
-RESEND_EVERY_BLOCKS: Final = 4
+RESEND_EVERY_BLOCKS: Final = 2
 RESENT_AT_ONCE: Final = 256
 
 

@@ -65,6 +65,7 @@ from storage.interface import BlockStore, JournalStore
 
 SYNCING_BEHIND: Final = 2
 WATCH_PERIOD_S: Final = 1.0
+LONELY_AFTER_MS: Final = 10_000
 CANDIDATES_TAKEN: Final = 8_192
 
 
@@ -408,9 +409,7 @@ class Node:
             if self._clock_is_off()
             else None,
             "the disk is full: nothing is accepted or voted until there is room" if self._driver.disk_full else None,
-            "no peers: check the network and the bootstrap addresses"
-            if not self._network.peers() and len(self._chain.open.committee) > 1
-            else None,
+            "no peers: check the network and the bootstrap addresses" if self._is_lonely() else None,
         )
         for sentence in new:
             self._log.warning(sentence)
@@ -445,6 +444,11 @@ class Node:
 
     def _clock_is_off(self) -> bool:
         return abs(self._sync.clock_offset_ms()) > self._parameters.clock_tolerance_ms
+
+    def _is_lonely(self) -> bool:
+        if self._network.peers() or len(self._chain.open.committee) == 1:
+            return False
+        return self._wall() - self._started_at_ms > LONELY_AFTER_MS
 
     def _unhealthy(self) -> str | None:
         if self._driver.disk_full:

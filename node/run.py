@@ -6,7 +6,7 @@ Every way in which starting can fail is said in one line that tells what to do.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -48,8 +48,8 @@ class NodeBroken(Exception):
     """The node stopped itself rather than go on with something wrong; says what to do."""
 
 
-async def run_node(directory: Path, configuration: Configuration, started: Callable[[str], None]) -> None:
-    """Runs the node in ``directory`` until SIGTERM or SIGINT. ``started`` is called with the API's URL once it answers.
+async def run_node(directory: Path, configuration: Configuration) -> None:
+    """Runs the node in ``directory`` until SIGTERM or SIGINT.
 
     Errors: CannotStart, NodeBroken.
     """
@@ -73,7 +73,7 @@ async def run_node(directory: Path, configuration: Configuration, started: Calla
         )
         try:
             node = Node(parts, configuration)
-            await _serve(node, network, directory, configuration, started)
+            await _serve(node, network, directory, configuration)
         except* (CannotServe, NetworkError, OSError) as group:
             raise CannotStart("; ".join(str(error) for error in _leaves(group))) from group
         except* (BrokenInvariant, FinalBlockInvalid, StorageError, EncodingError) as group:
@@ -89,7 +89,6 @@ async def _serve(
     network: LibP2PNetwork,
     directory: Path,
     configuration: Configuration,
-    started: Callable[[str], None],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, node)
@@ -98,7 +97,6 @@ async def _serve(
         api = ApiConfig(directory, settings.host, settings.port, settings.unix_socket)
         address = await nursery.start(partial(serve_api, node, api))
         get("node").info("node started", api=address.url, peer_id=network.peer_id, listening=network.addresses())
-        started(address.url)
         await node.run()
         nursery.cancel_scope.cancel()
 
