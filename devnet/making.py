@@ -1,0 +1,235 @@
+"""Making a devnet's directory, with the same code that founds any network.
+
+1. ``homes/NAME`` is the node's data directory, with ``node.log`` in it; ``meters/NAME`` has the meter's key, queue and
+   log; ``wallets`` holds an account of every home under the password "devnet", at the cheapest cost: play money.
+2. Ports are free ones, each held while the others are chosen. Every node starts with the addresses of all others, in a
+   large devnet of a few.
+3. Only a directory that is empty, or holds a devnet that does not run, is made anew; nothing else is ever removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from devnet.manifest import (
+    LOCK_NAME,
+    MANIFEST_NAME,
+    METER_SUFFIX,
+    DevnetError,
+    HomeRecord,
+    Manifest,
+    Program,
+    load,
+    save,
+)
+from devnet.neighbourhood import Home, HomeKeys, homes_of, plan_network
+from home.profiles.series import House
+from ledger.encoding import encode
+from ledger.genesis import chain_id
+from ledger.keys import SigningKey, address_text
+from node.client.connection import SOCKET_NAME
+from node.configuration import ApiSettings, Configuration, NetworkSettings, NodeSettings
+from node.founding import found_network, initialise_node, write_configuration
+from node.key_files import SEED_BYTES, load_or_create_seed, make_private_directory
+from node.keystore import CHEAP, Keystore
+from p2p.peer_identity import peer_id_from_public_key
+
+PASSWORD: Final = "devnet"  # noqa: S105 (play money)
+WALLETS: Final = "wallets"
+HOMES: Final = "homes"
+METERS: Final = "meters"
+ALL_KNOW_ALL: Final = 8
+"""Up to this many nodes each starts with the addresses of all others."""
+KNOWN_TO_ALL: Final = 4
+PORTS: Final = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections: a node that was away finds its own still free."""
+LONGEST_SOCKET_PATH: Final = 100  # bytes; the system allows 107
+
+_NODE: Final = (sys.executable, "-P", "-m", "cli.main", "node", "run")
+_METER: Final = (sys.executable, "-P", "-m", "home.meter")
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    public: HomeKeys
+    node_seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a node listens."""
+
+    peer_id: str
+    listen_port: int
+    api_port: int
+
+    @property
+    def address(self) -> str:
+        return f"/ip4/127.0.0.1/tcp/{self.listen_port}/p2p/{self.peer_id}"
+
+
+def make_devnet(directory: Path, count: int, genesis_time_ms: int, halt_height: int) -> Manifest:
+    """Makes directory, genesis, wallets, nodes and meters of a devnet of ``count`` homes; starts nothing.
+
+    Errors: DevnetError, BadNeighbourhood, FoundingError.
+    """
+    homes = homes_of(count)
+    clear(directory)
+    keys = [_make_keys(directory, home.name) for home in homes]
+    genesis = found_network(plan_network(homes, [own.public for own in keys], genesis_time_ms))
+    places = _places([peer_id_from_public_key(own.public.node_key) for own in keys])
+    document = encode(genesis)
+    for index, (home, own) in enumerate(zip(homes, keys, strict=True)):
+        initialise_node(
+            _data_directory(directory, home.name),
+            document,
+            _configuration(places, index, halt_height, _data_directory(directory, home.name)),
+            own.node_seed,
+        )
+    records = [
+        _record(directory, home, own.public, place) for home, own, place in zip(homes, keys, places, strict=True)
+    ]
+    manifest = Manifest(chain_id(genesis).hex(), genesis_time_ms, halt_height, None, records)
+    save(directory, manifest)
+    return manifest
+
+
+def keep_devnet(directory: Path, halt_height: int) -> Manifest:
+    """Readies the devnet that is there to go on: new ports, as others may have taken the old ones. Errors: NoDevnet,
+    DevnetError.
+    """
+    manifest = load(directory)
+    places = _places([home.peer_id for home in manifest.homes])
+    for index, home in enumerate(manifest.homes):
+        home.listen_port, home.api_port = places[index].listen_port, places[index].api_port
+        home.meter.command = _with_api(home.meter.command, home.api_url)
+        data = Path(home.directory)
+        write_configuration(data, _configuration(places, index, halt_height, data))
+    manifest.halt_height = halt_height
+    save(directory, manifest)
+    return manifest
+
+
+def clear(directory: Path) -> None:
+    """Makes the directory, or removes the devnet in it, which must not run. Errors: DevnetError, see rule 3."""
+    make_private_directory(directory)
+    names = {path.name for path in directory.iterdir()}
+    if names - {LOCK_NAME} and MANIFEST_NAME not in names:
+        raise DevnetError(f"{directory} holds something else than a devnet; choose an empty directory")
+    for name in (HOMES, METERS, WALLETS):
+        if name in names:
+            shutil.rmtree(directory / name)
+    (directory / MANIFEST_NAME).unlink(missing_ok=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of the loopback interface that nobody listens on at this moment. Errors: DevnetError."""
+    start = secrets.randbelow(len(PORTS))
+    with ExitStack() as held:
+        found: list[int] = []
+        for offset in range(len(PORTS)):
+            port = PORTS[(start + offset) % len(PORTS)]
+            one = held.enter_context(socket.socket())
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody else's
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise DevnetError(f"fewer than {count} ports are free among {PORTS[0]} … {PORTS[-1]}")
+
+
+def _make_keys(directory: Path, name: str) -> _Keys:
+    wallets = Keystore(directory / WALLETS)
+    wallets.create(name, PASSWORD, CHEAP)
+    node_seed = secrets.token_bytes(SEED_BYTES)
+    meter_seed = load_or_create_seed(_meter_directory(directory, name) / "meter.key")
+    public = HomeKeys(
+        account=wallets.show(name).public_key,
+        node_key=SigningKey(node_seed).public_key,
+        meter=SigningKey(meter_seed).public_key,
+    )
+    return _Keys(public, node_seed)
+
+
+def _places(peer_ids: Sequence[str]) -> list[_Place]:
+    ports = free_ports(2 * len(peer_ids))
+    return [
+        _Place(peer_id, listen_port, api_port)
+        for peer_id, listen_port, api_port in zip(peer_ids, ports[::2], ports[1::2], strict=True)
+    ]
+
+
+def _configuration(places: Sequence[_Place], index: int, halt_height: int, data: Path) -> Configuration:
+    others = [place for number, place in enumerate(places) if number != index]
+    if len(places) > ALL_KNOW_ALL:
+        first = [place for place in places[:KNOWN_TO_ALL] if place is not places[index]]
+        before = [place for place in places[max(0, index - KNOWN_TO_ALL) : index] if place not in first]
+        others = first + before
+    settings = Configuration()
+    return replace(
+        settings,
+        network=NetworkSettings(
+            listen=(f"/ip4/127.0.0.1/tcp/{places[index].listen_port}",),
+            bootstrap=tuple(place.address for place in others),
+            max_peers=settings.network.max_peers,
+        ),
+        api=ApiSettings(
+            host="127.0.0.1",
+            port=places[index].api_port,
+            unix_socket=len(os.fsencode(data / SOCKET_NAME)) <= LONGEST_SOCKET_PATH,
+        ),
+        node=NodeSettings(halt_height=halt_height),
+    )
+
+
+def _record(directory: Path, home: Home, keys: HomeKeys, place: _Place) -> HomeRecord:
+    data = _data_directory(directory, home.name)
+    meter = _meter_directory(directory, home.name)
+    api_url = f"http://127.0.0.1:{place.api_port}"
+    return HomeRecord(
+        name=home.name,
+        directory=str(data),
+        address=address_text(keys.account),
+        node_key=keys.node_key.hex(),
+        meter_key=keys.meter.hex(),
+        peer_id=place.peer_id,
+        listen_port=place.listen_port,
+        api_port=place.api_port,
+        node=Program(home.name, [*_NODE, "--data-dir", str(data)], str(data / "node.log")),
+        meter=Program(
+            home.name + METER_SUFFIX,
+            [*_METER, "--key", str(meter / "meter.key"), *_house_flags(home.house), "--api", api_url],
+            str(meter / "meter.log"),
+        ),
+    )
+
+
+def _house_flags(house: House) -> list[str]:
+    flags = ["--household", str(house.household), "--yearly-kwh", str(house.yearly_kwh)]
+    if house.solar is not None:
+        flags += ["--solar", str(house.solar), "--peak-watt", str(house.peak_watt)]
+    return [*flags, "--start-sample", str(house.start_sample)]
+
+
+def _with_api(command: list[str], api_url: str) -> list[str]:
+    assert command[-2] == "--api"
+    return [*command[:-1], api_url]
+
+
+def _data_directory(directory: Path, name: str) -> Path:
+    return directory / HOMES / name
+
+
+def _meter_directory(directory: Path, name: str) -> Path:
+    return directory / METERS / name
