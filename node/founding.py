@@ -140,7 +140,7 @@ def initialise_node(directory: Path, genesis: bytes, configuration: Configuratio
     make_private_directory(directory)
     _replace(directory / GENESIS_NAME, genesis)
     write_configuration(directory, configuration)
-    write_private(directory / TOKEN_NAME, secrets.token_urlsafe(TOKEN_BYTES).encode("ascii") + b"\n")
+    write_private(directory / TOKEN_NAME, secrets.token_hex(TOKEN_BYTES).encode("ascii") + b"\n")
     write_private(directory / NODE_KEY_NAME, node_seed.hex().encode("ascii") + b"\n")
 
 
