@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ledger.block import BlockContext, BlockResult, InvalidBlock, Receipt
 from ledger.committee import committee_at
 from ledger.conservation import check_all
-from ledger.execute import PrescribedOrder, execute_block
+from ledger.execute import PrescribedOrder, admit, execute_block
 from ledger.genesis import Genesis, GenesisFeeder, GenesisMember, chain_id, genesis_changes
 from ledger.keys import SigningKey
 from ledger.parameters import Parameters
@@ -36,7 +36,7 @@ from ledger.records import (
     Role,
     Supply,
 )
-from ledger.refusal import Refusal
+from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import DictReader, State
 from ledger.transactions import Payload, RegisterMeter, SubmitReading, Transaction, sign_transaction
 
@@ -291,3 +291,11 @@ class Neighbourhood:
         except InvalidBlock:
             return True
         return False
+
+    def admission(self, transaction: Transaction, *, after_ms: int = 0) -> Refusal | None:
+        """Why the API would refuse the transaction now, None if it would be taken in."""
+        try:
+            admit(self.reader, self.chain_id, transaction, height=self.height + 1, time_ms=self.time_ms + after_ms)
+        except TransactionRefused as refused:
+            return refused.refusal
+        return None

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.encoding import MAX_DEPTH, MAX_INTEGER, EncodingError, NotCanonical, Unsigned, Wire, decode, decode_plain, encode
+from ledger.encoding import (
+    MAX_DEPTH,
+    MAX_INTEGER,
+    EncodingError,
+    NotCanonical,
+    Unsigned,
+    Wire,
+    decode,
+    decode_plain,
+    encode,
+)
 
 
 class Pair(Wire, frozen=True):
