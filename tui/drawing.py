@@ -1,4 +1,4 @@
-"""Small pictures made of characters: bars, the ruler of a draw, the strip of winners.
+"""Small pictures made of characters: bars, the ruler of a draw, the lane of a candidate.
 
 Lengths are computed in integers, so that a picture is the same everywhere.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.text import Text
 
-from tui.palette import FAINT, FOREGROUND, MUTED
+from tui.palette import ATTENTION, FAINT, FOREGROUND, MUTED
 
 _FULL: Final = "█"
 
@@ -61,14 +61,11 @@ def ruler(segments: Sequence[Segment], total: int, ticket: int, width: int) -> T
     return text
 
 
-def strip(colours: Sequence[str], selected: int | None) -> Text:
-    """One cell per block in its winner's colour, oldest first; the selected one is marked below."""
+def lane(won: Sequence[bool], skipped: Sequence[bool], colour: str) -> Text:
+    """One cell per block, oldest first: ``▇`` where the candidate produced it, ``×`` where its turn was skipped."""
     text = Text(no_wrap=True, end="")
-    for colour in colours:
-        text.append("▇", colour)
-    text.append("\n")
-    if selected is not None:
-        text.append(" " * selected + "▲", f"bold {FOREGROUND}")
+    for mine, missed in zip(won, skipped, strict=True):
+        text.append("×" if missed else "▇" if mine else "·", ATTENTION if missed else colour if mine else FAINT)
     return text
 
 

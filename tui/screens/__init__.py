@@ -6,7 +6,8 @@ from typing import Final
 
 from tui.screens.base import LiveScreen
 from tui.screens.chain import ChainScreen
+from tui.screens.election import ElectionScreen
 from tui.screens.overview import OverviewScreen
 
-SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen, ChainScreen)
+SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen, ChainScreen, ElectionScreen)
 PLACES: Final = tuple(screen.PLACE for screen in SCREENS)
