@@ -1,0 +1,1 @@
+"""Experiments on the rules, reproducible from a seed."""
