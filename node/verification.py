@@ -83,7 +83,7 @@ def _verify_block(stored: ChainView, replay: NodeChain, verifier: SignatureVerif
         raise ChainFault(height, "the hash stored beside the block is another's")
     for index, transaction in enumerate(executed.transactions):
         place = stored.find_transaction(transaction.id)
-        if place is None or (place.height, place.index) != (height, index):
+        if place is None or (place.height, place.position) != (height, index):
             raise ChainFault(height, f"the index does not find transaction {transaction.id.hex()} here")
     replay.commit(executed, final)
     if replay.store.receipts(height) != _read(stored.receipts, height):
