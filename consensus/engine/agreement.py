@@ -8,19 +8,18 @@ has changed, ``_settle`` applies the rules until none of them has anything left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from consensus.block import Block, Certificate
-from consensus.certificates import build_certificate, extend_certificate, signers, verify_certificate
+from consensus.certificates import build_certificate, extend_certificate, statement_of, verify_certificate
 from consensus.engine.ballots import Ballots, Witness
+from consensus.engine.bodies import Bodies
 from consensus.engine.events import (
     Broadcast,
     Build,
     Commit,
     Evidence,
-    Execute,
-    FetchBody,
     FetchCertificates,
     HeightContext,
     Instant,
@@ -30,8 +29,9 @@ from consensus.engine.events import (
     Timer,
     TimerKind,
 )
-from consensus.engine.path import CertificatePath
-from consensus.messages import MAX_CERTIFICATES, MAX_JUSTIFICATION, MAX_VOTES, Certificates, Proposal, Vote, Votes
+from consensus.engine.path import CertificatePath, newest
+from consensus.engine.records import Records
+from consensus.messages import MAX_JUSTIFICATION, MAX_VOTES, Certificates, Proposal, Vote, Votes
 from consensus.verifier import Signer, Verifier
 from ledger.statements import Statement, StatementKind
 
@@ -67,29 +67,29 @@ class Agreement:
         outbox: Outbox,
     ) -> None:
         """``signer`` is None for a node that follows without voting."""
+        node_key = None if signer is None else signer.node_key
         self.context = context
         self.height = context.height
         self.committee = context.committee
+        self.index = None if node_key is None else context.committee.index_of_voter(node_key)
         self.view = 0
         self.closed = False
-        self.index = None if signer is None else context.committee.index_of_voter(signer.node_key)
         self.held = CertificatePath()
         self.finalization: Certificate | None = None
-        self.bodies: dict[bytes, Block] = {}
+        self.bodies = Bodies(context.committee, node_key, body_is_bound, outbox)
         self._signer = signer
         self._verifier = verifier
-        self._body_is_bound = body_is_bound
         self._parent_certificate = parent_certificate
         self._outbox = outbox
-        self._leaders: dict[int, int] = {}
+        self._records = Records(outbox)
         self._ballots = Ballots(context.committee)
         self._witness = Witness()
+        self._leaders: dict[int, int] = {}
         self._proposals: dict[int, tuple[Proposal, bytes]] = {}  # view → the first acceptable one, its block's hash
-        self._verdicts: dict[bytes, bool | None] = {}  # block hash → valid; None while it is being executed
         self._mine: dict[tuple[int, int], Vote] = {}  # (view, kind) → what I have voted
         self._proposed: set[int] = set()  # views I have proposed in
         self._to_finalize: list[tuple[int, bytes]] = []
-        self._journaled: set[tuple[int, int] | bytes] = set()  # (kind, view) of certificates, hashes of bodies
+        self._to_pass_on: list[Certificate] = []
         self._opened = False
         self._building: int | None = None
         self._lead_at_ms: tuple[int, int] | None = None  # (view, when I repeat a block that may yet be finalized)
@@ -117,25 +117,20 @@ class Agreement:
 
     def _replay(self, journal: JournalContents) -> None:
         """Takes back what this node knew and said. The journal is its own: nothing in it is verified again."""
+        self._records.restore(journal)
         for certificate in journal.certificates:
-            if certificate.height == self.height:
-                self._journaled.add((certificate.kind, certificate.view))
-                self._take(certificate)
-        for block in journal.bodies:
-            if block.header.height == self.height:
-                self._journaled.add(block.hash)
-                self.bodies[block.hash] = block
-        node_key = None if self._signer is None else self._signer.node_key
-        for proposal in journal.proposals:
-            if proposal.height == self.height and proposal.node_key == node_key:
-                block_hash = proposal.block.hash
-                self._journaled.add(block_hash)
-                self.bodies[block_hash] = proposal.block
-                self._proposed.add(proposal.view)
-                self._proposals[proposal.view] = proposal, block_hash
+            assert certificate.height == self.height
+            self._take(certificate)
         self.view = self.held.highest_view + 1
+        for block in journal.bodies:
+            self.bodies.restore(block, block.hash)
+        for proposal in journal.proposals:
+            self.bodies.restore(proposal.block, proposal.block.hash)
+            if self._signer is not None and proposal.node_key == self._signer.node_key:
+                self._proposed.add(proposal.view)
+                self._proposals[proposal.view] = proposal, proposal.block.hash
         for vote in journal.votes:
-            if vote.statement.height == self.height and vote.node_key == node_key and self.index is not None:
+            if self._signer is not None and vote.node_key == self._signer.node_key and self.index is not None:
                 self._mine[vote.statement.view, vote.statement.kind] = vote
                 self._count(self.index, vote.statement, vote.signature)
 
@@ -147,15 +142,12 @@ class Agreement:
 
     def on_vote(self, vote: Vote, now: Instant) -> None:
         statement = vote.statement
-        index = self.committee.index_of_voter(vote.node_key)
-        if index is None or index == self.index or statement.kind not in _VOTE_KINDS:
+        if statement.view > self.view + VOTE_VIEWS_AHEAD:
             return
-        if (statement.block_hash is None) != (statement.kind == StatementKind.NULLIFY):
-            return
-        if statement.view > self.view + VOTE_VIEWS_AHEAD or not self._hear(index, statement, vote.signature):
-            return
-        self._count(index, statement, vote.signature)
-        self._settle(now)
+        index = self._hear_vote(vote)
+        if index is not None:
+            self._count(index, statement, vote.signature)
+            self._settle(now)
 
     def on_certificate(self, certificate: Certificate, now: Instant) -> None:
         self._receive(certificate)
@@ -168,47 +160,44 @@ class Agreement:
             return
         if self.leader(view) != index:
             return
-        block_hash = proposal.block.hash
+        block, block_hash = proposal.block, proposal.block.hash
         statement = Statement(StatementKind.PROPOSAL, self.height, view, block_hash)
-        if not self._hear_proposal(index, statement, proposal.signature):
+        if not self._hear(index, statement, proposal.signature):
             return
         for certificate in proposal.justification:
             if not self._receive(certificate):
                 break
         # A justification ends with a certificate of the view before, so what it justifies is not ahead of it.
         if view == max(self.view, self.held.highest_view + 1) and view not in self._proposals:
-            if self._is_acceptable(proposal):
+            if self._is_acceptable(proposal) and self.bodies.offer(block, block_hash):
                 self._proposals[view] = proposal, block_hash
-                self._take_body(proposal.block, block_hash)
-        elif view <= self.view and block_hash in self._missing_bodies() and self._body_is_bound(proposal.block):
-            self._take_body(proposal.block, block_hash)
+                self._changed = True
+        elif view <= self.view and block_hash in self._missing_bodies():
+            self._changed |= self.bodies.offer(block, block_hash)
         self._settle(now)
 
     def on_body(self, block: Block, now: Instant) -> None:
-        """A body that was asked for. Only its hash, and that the rest of it is bound to the hash, make it welcome."""
+        """A body that was asked for. Only that a certificate names it makes it welcome."""
         block_hash = block.hash
-        if block_hash in self._missing_bodies() and self._body_is_bound(block):
-            self._take_body(block, block_hash)
+        if block_hash in self._missing_bodies():
+            self._changed |= self.bodies.offer(block, block_hash)
             self._settle(now)
 
     def on_block_built(self, view: int, block: Block, now: Instant) -> None:
         if self._building == view:
             self._building = None
-        if self.closed or view != self.view or view in self._proposed:
+        if view != self.view or view in self._proposed:
             return
         header = block.header
         assert (header.height, header.view, header.parent_hash) == (self.height, view, self.context.parent_hash)
         block_hash = block.hash
-        self._take_body(block, block_hash)
-        self._verdicts[block_hash] = True
+        self.bodies.add_built(block, block_hash)
         self._propose(block, block_hash, list(self.held.nullifications.values()))
         self._settle(now)
 
     def on_block_executed(self, block_hash: bytes, valid: bool, now: Instant) -> None:
-        if self._verdicts.get(block_hash, valid) is None:
-            self._verdicts[block_hash] = valid
-            self._changed = True
-            self._settle(now)
+        self._changed |= self.bodies.set_verdict(block_hash, valid)
+        self._settle(now)
 
     def on_timer(self, timer: Timer, now: Instant) -> None:
         if timer.kind == TimerKind.OPEN and self.view == 0 and not self._opened:
@@ -221,6 +210,15 @@ class Agreement:
         self._changed = True
         self._settle(now)
 
+    def hear_late(self, message: Vote | Proposal) -> None:
+        """Once closed, a message can still convict whoever sent it."""
+        if isinstance(message, Vote):
+            self._hear_vote(message)
+        else:
+            index = self.committee.index_of_node_key(message.node_key)
+            if index is not None and index != self.index:
+                self._hear(index, message.statement, message.signature)
+
     # Rules
 
     def _settle(self, now: Instant) -> None:
@@ -228,12 +226,14 @@ class Agreement:
             self._changed = False
             self._vote_finalize()
             self._commit()
-            if self.closed:
-                return
-            if self.held.highest_view >= self.view:
-                self._enter(self.held.highest_view + 1, now)
-            self._lead(now)
-            self._vote_notarize(now)
+            if not self.closed:
+                if self.held.highest_view >= self.view:
+                    self._enter(self.held.highest_view + 1, now)
+                self._lead(now)
+                self._vote_notarize(now)
+        if self._to_pass_on:
+            passed_on, self._to_pass_on = self._to_pass_on, []
+            self._outbox.add(Broadcast(Certificates(newest(passed_on))))
 
     def _enter(self, view: int, now: Instant) -> None:
         self.view = view
@@ -245,6 +245,24 @@ class Agreement:
         waiting, self._to_finalize = self._to_finalize, []
         for view, block_hash in waiting:
             self._cast(StatementKind.FINALIZE, view, block_hash)
+
+    def _commit(self) -> None:
+        """Rule 6."""
+        if self.finalization is None:
+            return
+        block_hash = self.finalization.block_hash
+        assert block_hash is not None
+        block = self.bodies.get(block_hash)
+        if block is None:
+            return
+        valid = self.bodies.is_valid(block_hash)
+        if valid is False:
+            raise FinalBlockInvalid(f"height {self.height}: block {block_hash.hex()} is final but cannot be executed")
+        if valid:
+            self.closed = True
+            signatures = self._ballots.signatures(statement_of(self.finalization))
+            self.finalization = extend_certificate(self.finalization, signatures, self.committee)
+            self._outbox.add(Commit(block, self.finalization))
 
     def _lead(self, now: Instant) -> None:
         """Rule 2, the leader's half."""
@@ -259,7 +277,7 @@ class Agreement:
                 self._set_timer(TimerKind.LEAD, view, self._lead_at_ms[1])
             if now.monotonic_ms < self._lead_at_ms[1]:
                 return
-        repeatable = self.held.repeatable(view, self.bodies)
+        repeatable = self.held.repeatable(view, self.bodies.get)
         if repeatable is not None:
             block, justification = repeatable
             self._propose(block, block.hash, justification)
@@ -267,21 +285,6 @@ class Agreement:
             self._building = view
             time_ms = max(now.wall_ms, self.context.parent_time_ms + self.context.block_interval_ms)
             self._outbox.add(Build(self.height, view, time_ms, self._parent_certificate()))
-
-    def _propose(self, block: Block, block_hash: bytes, justification: list[Certificate]) -> None:
-        assert self._signer is not None
-        assert self.view not in self._proposed
-        view = self.view
-        signature = self._signer.sign(Statement(StatementKind.PROPOSAL, self.height, view, block_hash))
-        newest = sorted(justification, key=lambda certificate: certificate.view)[-MAX_JUSTIFICATION:]
-        proposal = Proposal(self.height, view, block, tuple(newest), self._signer.node_key, signature)
-        self._proposed.add(view)
-        self._proposals[view] = proposal, block_hash
-        self._journaled.add(block_hash)
-        self._journal_path()
-        self._outbox.persist(proposal)
-        self._outbox.add(Broadcast(proposal))
-        self._changed = True
 
     def _vote_notarize(self, now: Instant) -> None:
         """Rule 2, the voter's half, and rule 3. Having nullified the view does not forbid it."""
@@ -292,19 +295,14 @@ class Agreement:
         proposal, block_hash = found
         if not self._is_justified(proposal, block_hash):
             return
-        valid = self._execute(proposal.block, block_hash)
-        if self.index is None:
-            return
-        early_ms = proposal.block.header.time_ms - self.context.clock_tolerance_ms - now.wall_ms
-        if early_ms > 0 and proposal.block.header.view == view:
-            due_ms = now.monotonic_ms + early_ms
-            if (
-                self._hold_until_ms is None
-                or self._hold_until_ms[0] != view
-                or self._hold_until_ms[1] <= now.monotonic_ms
-            ):
-                self._hold_until_ms = view, due_ms
-                self._set_timer(TimerKind.HOLD, view, due_ms)
+        valid = self.bodies.is_valid(block_hash)
+        header = proposal.block.header
+        early_ms = header.time_ms - self.context.clock_tolerance_ms - now.wall_ms if header.view == view else 0
+        if early_ms > 0:
+            held = self._hold_until_ms
+            if held is None or held[0] != view or held[1] <= now.monotonic_ms:
+                self._hold_until_ms = view, now.monotonic_ms + early_ms
+                self._set_timer(TimerKind.HOLD, view, self._hold_until_ms[1])
         elif valid:
             self._cast(StatementKind.NOTARIZE, view, block_hash)
 
@@ -314,21 +312,15 @@ class Agreement:
             return self.held.justifies_fresh(proposal.view)
         return self.held.justifies_repeating(proposal.view, block_hash)
 
-    def _commit(self) -> None:
-        """Rule 6."""
-        if self.finalization is None:
-            return
-        block_hash = self.finalization.block_hash
-        assert block_hash is not None
-        block = self.bodies.get(block_hash)
-        if block is None:
-            return
-        valid = self._execute(block, block_hash)
-        if valid is False:
-            raise FinalBlockInvalid(f"height {self.height}: block {block_hash.hex()} is final but cannot be executed")
-        if valid:
-            self.closed = True
-            self._outbox.add(Commit(block, self._fullest(self.finalization)))
+    def _is_acceptable(self, proposal: Proposal) -> bool:
+        """What can be told of a proposal without its justification, its body, the clock and the state."""
+        header, context = proposal.block.header, self.context
+        if (header.height, header.parent_hash) != (self.height, context.parent_hash) or header.view > proposal.view:
+            return False
+        if header.view < proposal.view:
+            return True
+        producer = self.committee.seats[self.leader(proposal.view)].account
+        return header.producer == producer and header.time_ms >= context.parent_time_ms + context.block_interval_ms
 
     # Speaking
 
@@ -347,22 +339,33 @@ class Agreement:
         statement = Statement(kind, self.height, view, block_hash)
         vote = Vote(statement, self._signer.node_key, self._signer.sign(statement))
         self._mine[view, kind] = vote
-        self._journal_path()
-        if block_hash is not None and block_hash in self.bodies and block_hash not in self._journaled:
-            self._journaled.add(block_hash)
-            self._outbox.persist(self.bodies[block_hash])
-        self._outbox.persist(vote)
+        self._record_path()
+        body = None if block_hash is None else self.bodies.get(block_hash)
+        if block_hash is not None and body is not None:
+            self._records.body(body, block_hash)
+        self._records.vote(vote)
         self._outbox.add(Broadcast(Votes((vote,))))
         self._count(self.index, statement, vote.signature)
 
-    def _journal_path(self) -> None:
-        """Rule 8: all that this node's view and votes rest on, as far as it is not in the journal yet."""
+    def _propose(self, block: Block, block_hash: bytes, justification: list[Certificate]) -> None:
+        assert self._signer is not None
+        assert self.view not in self._proposed
+        view = self.view
+        signature = self._signer.sign(Statement(StatementKind.PROPOSAL, self.height, view, block_hash))
+        proposal = Proposal(self.height, view, block, newest(justification), self._signer.node_key, signature)
+        self._proposed.add(view)
+        self._proposals[view] = proposal, block_hash
+        self._record_path()
+        self._records.proposal(proposal, block_hash)
+        self._outbox.add(Broadcast(proposal))
+        self._changed = True
+
+    def _record_path(self) -> None:
+        """Rule 8: all that this node's view and finalize votes rest on."""
         path, _ = self.held.path(self.held.highest_view + 1)
+        self._records.certificates(path)
         voted = (self.held.notarizations.get(view) for view, kind in self._mine if kind == StatementKind.FINALIZE)
-        for certificate in (*path, *voted, self.finalization):
-            if certificate is not None and (certificate.kind, certificate.view) not in self._journaled:
-                self._journaled.add((certificate.kind, certificate.view))
-                self._outbox.persist(certificate)
+        self._records.certificates(certificate for certificate in (*voted, self.finalization) if certificate)
 
     def _resend(self) -> None:
         """Rule 7."""
@@ -377,15 +380,15 @@ class Agreement:
         if self.finalization is not None:
             path.append(self.finalization)
         if path:
-            self._outbox.add(Broadcast(Certificates(tuple(path[-MAX_CERTIFICATES:]))))
+            self._outbox.add(Broadcast(Certificates(newest(path))))
         if self.view in self._proposals:
             self._outbox.add(Broadcast(self._proposals[self.view][0]))
         if not complete:
             self._outbox.add(FetchCertificates(self.height))
         for certificate in list(self._missing_bodies().values())[-MISSING_BODIES_ASKED:]:
-            self._fetch_body(certificate)
+            self.bodies.fetch(certificate)
 
-    # Certificates, bodies, helpers
+    # Votes and certificates
 
     def leader(self, view: int) -> int:
         """The seat that leads a view."""
@@ -394,60 +397,55 @@ class Agreement:
             leader = self._leaders[view] = self.context.leader(view)
         return leader
 
-    def finalize_signatures(self) -> Mapping[int, bytes]:
-        """All votes counted for the statement that became final, by seat."""
-        if self.finalization is None:
-            return {}
-        final = self.finalization
-        return self._ballots.signatures(Statement(final.kind, final.height, final.view, final.block_hash))
-
-    def _fullest(self, finalization: Certificate) -> Certificate:
-        return extend_certificate(finalization, self.finalize_signatures(), self.committee)
+    def _hear_vote(self, vote: Vote) -> int | None:
+        """The seat of a vote that is well formed, news and genuine."""
+        statement = vote.statement
+        index = self.committee.index_of_voter(vote.node_key)
+        if index is None or index == self.index or statement.kind not in _VOTE_KINDS:
+            return None
+        if (statement.block_hash is None) != (statement.kind == StatementKind.NULLIFY):
+            return None
+        is_news = self._witness.is_news(index, statement)
+        return index if is_news and self._hear(index, statement, vote.signature) else None
 
     def _hear(self, index: int, statement: Statement, signature: bytes) -> bool:
-        """True if this is news, and truly from that seat."""
-        if not self._witness.is_news(index, statement):
-            return False
+        """True if the seat has truly said this. What it had not said before may convict it."""
         node_key = self.committee.seats[index].node_key
         if not self._verifier.statement(node_key, statement, signature):
             return False
-        contradiction = self._witness.hear(index, statement, signature)
-        if contradiction is not None:
-            self._outbox.add(Evidence(node_key, *contradiction))
-        return True
-
-    def _hear_proposal(self, index: int, statement: Statement, signature: bytes) -> bool:
-        """True if it is truly from that seat: it is worth looking at again with another justification or body."""
         if self._witness.is_news(index, statement):
-            return self._hear(index, statement, signature)
-        return self._verifier.statement(self.committee.seats[index].node_key, statement, signature)
+            contradiction = self._witness.hear(index, statement, signature)
+            if contradiction is not None:
+                self._outbox.add(Evidence(node_key, *contradiction))
+        return True
 
     def _count(self, index: int, statement: Statement, signature: bytes) -> None:
         if self._ballots.count(index, statement, signature):
             self._accept(build_certificate(statement, self._ballots.signatures(statement), self.committee))
 
     def _receive(self, certificate: Certificate) -> bool:
-        """False if the certificate is not one of this height and committee."""
+        """False if the certificate is not a true one of this height."""
         if certificate.height != self.height:
             return False
-        if self._is_held(certificate.kind, certificate.view):
+        if self._is_held(certificate):
             return True
         if not verify_certificate(certificate, self.committee, self._verifier):
             return False
         self._accept(certificate)
         return True
 
-    def _is_held(self, kind: int, view: int) -> bool:
-        return self.finalization is not None if kind == StatementKind.FINALIZE else self.held.holds(kind, view)
+    def _is_held(self, certificate: Certificate) -> bool:
+        if certificate.kind == StatementKind.FINALIZE:
+            return self.finalization is not None
+        return self.held.holds(certificate.kind, certificate.view)
 
     def _accept(self, certificate: Certificate) -> None:
         """Takes a true certificate, passes it on if it is new (5), and asks for the body it names (6)."""
-        if self._is_held(certificate.kind, certificate.view):
-            return
-        self._take(certificate)
-        self._outbox.add(Broadcast(Certificates((certificate,))))
-        if certificate.block_hash is not None and certificate.block_hash not in self.bodies:
-            self._fetch_body(certificate)
+        if not self._is_held(certificate):
+            self._take(certificate)
+            self._to_pass_on.append(certificate)
+            if certificate.block_hash is not None and certificate.block_hash not in self.bodies:
+                self.bodies.fetch(certificate)
 
     def _take(self, certificate: Certificate) -> None:
         if certificate.kind == StatementKind.FINALIZE:
@@ -458,43 +456,10 @@ class Agreement:
             self._to_finalize.append((certificate.view, certificate.block_hash))
         self._changed = True
 
-    def _take_body(self, block: Block, block_hash: bytes) -> None:
-        self.bodies[block_hash] = block
-        self._changed = True
-
     def _missing_bodies(self) -> dict[bytes, Certificate]:
-        """Blocks that certificates name and that are not there, in view order, the final one last."""
-        named = [*self.held.notarizations.values(), *([self.finalization] if self.finalization else [])]
-        missing = (certificate for certificate in named if certificate.block_hash not in self.bodies)
-        return {certificate.block_hash: certificate for certificate in missing if certificate.block_hash is not None}
-
-    def _fetch_body(self, certificate: Certificate) -> None:
-        assert certificate.block_hash is not None
-        seats = signers(certificate, self.committee) or ()
-        keys = tuple(self.committee.seats[index].node_key for index in seats if index != self.index)
-        self._outbox.add(FetchBody(self.height, certificate.block_hash, keys))
-
-    def _execute(self, block: Block, block_hash: bytes) -> bool | None:
-        """Whether the block is valid; None until the application has said so. It is asked once."""
-        if block_hash not in self._verdicts:
-            self._verdicts[block_hash] = None
-            self._outbox.add(Execute(block, block_hash))
-        return self._verdicts[block_hash]
-
-    def _is_acceptable(self, proposal: Proposal) -> bool:
-        """What can be told of a proposal without its justification, the clock and the state."""
-        header = proposal.block.header
-        if (header.height, header.parent_hash) != (
-            self.height,
-            self.context.parent_hash,
-        ) or header.view > proposal.view:
-            return False
-        if header.view == proposal.view:
-            if header.producer != self.committee.seats[self.leader(proposal.view)].account:
-                return False
-            if header.time_ms < self.context.parent_time_ms + self.context.block_interval_ms:
-                return False
-        return self._body_is_bound(proposal.block)
+        """Blocks that certificates name and that are not here; the final one last."""
+        final = () if self.finalization is None else (self.finalization,)
+        return self.bodies.missing((*self.held.notarizations.values(), *final))
 
     def _set_timer(self, kind: TimerKind, view: int, at_ms: int) -> None:
         self._outbox.add(SetTimer(Timer(kind, self.height, view), at_ms))

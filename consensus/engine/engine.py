@@ -72,14 +72,19 @@ class Engine:
     agreement_type: type[Agreement] = Agreement
 
     def __init__(self, signer: Signer | None, verifier: Verifier, body_is_bound: Callable[[Block], bool]) -> None:
-        """``signer`` is None for a node that only follows. ``body_is_bound`` tells whether a block's transactions and
-        parent certificate are those its header names by hash; it must be cheap, pure, and raise nothing.
+        """``signer`` is None for a node that only follows.
+
+        ``body_is_bound`` tells whether a block's parent certificate and transactions are those its header names, and
+        the transactions' signatures good: whatever the hash does not cover. A body that fails is dropped as if it had
+        never come; one that passes and then cannot be executed condemns its hash for good, and with it whoever made it.
+        It must be quick and raise nothing.
         """
         self._signer = signer
         self._verifier = verifier
         self._body_is_bound = body_is_bound
         self._outbox = Outbox()
         self._agreement: Agreement | None = None
+        self._previous: Agreement | None = None  # the last one that closed here, for late contradictions
         self._closing: Closing | None = None
         self._early = EarlyMessages()
         self._answered = Pace()
@@ -102,6 +107,7 @@ class Engine:
         """
         last = self._agreement
         assert last is None or context.height > last.height, "a height is opened once, in ascending order"
+        self._previous = last if last is not None and last.closed else None
         self._note_closed(context.height - 1, now)
         self._open_closing(context)
         signer = self._signer if context.height >= self._abstain_until_height else None
@@ -238,6 +244,9 @@ class Engine:
                 self._closing.add_vote(message, self._verifier)
             elif isinstance(message, Certificate):
                 self._closing.add_certificate(message, self._verifier)
+        for closed in (agreement, self._previous):
+            if closed is not None and closed.height == height and not isinstance(message, Certificate):
+                closed.hear_late(message)
         delta_ms = agreement.context.delta_ms
         closed_at_ms = self._closed_at_ms.get(height)
         if closed_at_ms is not None and now.monotonic_ms - closed_at_ms <= 2 * delta_ms:
@@ -273,10 +282,8 @@ class Engine:
     def _close(self, agreement: Agreement, now: Instant) -> None:
         final = agreement.finalization
         assert final is not None
-        if self._closing is None or self._closing.certificate.height != final.height:
-            self._closing = Closing(
-                extend_certificate(final, agreement.finalize_signatures(), agreement.committee), agreement.committee
-            )
+        if self._closing is None or self._closing.certificate.height < final.height:
+            self._closing = Closing(final, agreement.committee)
             self._note_closed(agreement.height, now)
 
     def _finish(self, now: Instant) -> list[Action]:

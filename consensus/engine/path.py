@@ -10,8 +10,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Final
+
 from consensus.block import Block, Certificate
+from consensus.messages import MAX_CERTIFICATES, MAX_JUSTIFICATION
 from ledger.statements import StatementKind
+
+SENT_TOGETHER: Final = min(MAX_CERTIFICATES, MAX_JUSTIFICATION)
+SENT_TOGETHER_BYTES: Final = 96 * 1024
+"""With the largest block this still fits into a message; older certificates are asked for."""
+
+
+def newest(certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """As many of the certificates as may be sent together, those of the latest views, by view; at least one."""
+    chosen: list[Certificate] = []
+    size = 0
+    for certificate in sorted(certificates, key=lambda certificate: -certificate.view):
+        size += 128 + len(certificate.signers) + len(certificate.signatures)
+        if len(chosen) == SENT_TOGETHER or (chosen and size > SENT_TOGETHER_BYTES):
+            break
+        chosen.append(certificate)
+    return tuple(reversed(chosen))
 
 
 class CertificatePath:
@@ -65,7 +85,7 @@ class CertificatePath:
             return [self.notarizations[start], *after], True
         return [certificate for certificate in self.all() if certificate.view < view], False
 
-    def repeatable(self, view: int, bodies: dict[bytes, Block]) -> tuple[Block, list[Certificate]] | None:
+    def repeatable(self, view: int, body: Callable[[bytes], Block | None]) -> tuple[Block, list[Certificate]] | None:
         """The block a leader of ``view`` has to repeat, with its justification: the one of the highest notarization
         that the nullifications reach and whose body is there; a notarized view whose body is missing is passed over
         only if it is nullified as well. None if there is none.
@@ -75,10 +95,10 @@ class CertificatePath:
             notarization = self.notarizations.get(below)
             if notarization is not None:
                 assert notarization.block_hash is not None
-                body = bodies.get(notarization.block_hash)
-                if body is not None:
+                block = body(notarization.block_hash)
+                if block is not None:
                     between = [self.nullifications[passed] for passed in range(below + 1, view)]
-                    return body, [notarization, *between]
+                    return block, [notarization, *between]
             if below not in self.nullifications:
                 return None
             below -= 1

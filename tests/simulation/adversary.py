@@ -42,11 +42,11 @@ class Adversary:
         self.tip_certificates: dict[int, Certificate] = {}
         self.led: set[Place] = set()
         self.seen: set[tuple[int, int, bytes]] = set()
-        self.actors = {home: self._actor(style) for home in self.signers}
-
-    def _actor(self, style: str | None) -> Actor:
-        if style is None:
+        if style is None and self.rng.random() < 0.5:
             style = self.rng.choice(sorted(BEHAVIOURS))
+        self.actors = {home: self._actor(style or self.rng.choice(sorted(BEHAVIOURS))) for home in self.signers}
+
+    def _actor(self, style: str) -> Actor:
         return BEHAVIOURS[style](self)
 
     def begin(self) -> None:
@@ -334,10 +334,15 @@ class Nullifier(Actor):
 
 
 class UnjustifiedLeader(Actor):
-    """Proposes fresh blocks whatever was notarized before."""
+    """Proposes fresh blocks whatever was notarized before, while only one home knows what is final already."""
 
     def leads(self, home: int, height: int, view: int) -> None:
         self.show(home, self.mind.honest, self.mind.fresh(home, (height, view)), self.rng.choice((0, 200, 1_000)))
+
+    def learns(self, home: int, certificate: Certificate) -> None:
+        favourite = self.mind.honest[certificate.height % len(self.mind.honest)]
+        targets = self.mind.honest if certificate.kind == NOTARIZE else [favourite]
+        self.mind.send(home, targets, Certificates((certificate,)), 10)
 
 
 class FalseMaker(Actor):
