@@ -39,6 +39,7 @@ class EventStream(Response):
 
     def __init__(self, chain: ChainAccess, hub: EventHub, after: int | None) -> None:
         super().__init__(media_type="text/event-stream")
+        del self.headers["content-length"]  # an empty body's, by which the server would refuse to send any event
         self._chain = chain
         self._hub = hub
         self._after = after
