@@ -18,6 +18,7 @@ from textual.screen import Screen
 from node.client.client import NodeClient
 from node.client.events import ClientEvent
 from node.client.wallets import Keystore
+from tui.dialogs.result import ResultDialog
 from tui.feed import Feed, Part
 from tui.palette import THEME
 from tui.screens import PLACES, SCREENS
@@ -85,18 +86,15 @@ class EcloudApp(App[None]):
         if isinstance(front, LiveScreen):
             self.push_screen(HelpScreen(front, PLACES))
 
-    def _live_screens(self) -> Iterable[LiveScreen]:
-        for stack in self._screen_stacks.values():
-            yield from (screen for screen in stack if isinstance(screen, LiveScreen) and screen.is_mounted)
-
     def _feed_changed(self, parts: Part) -> None:
         for screen in self.screen_stack:
             if isinstance(screen, LiveScreen) and screen.is_mounted:
                 screen.feed_changed(parts)
 
     def _take_event(self, event: ClientEvent) -> None:
-        for screen in self._live_screens():
-            screen.take_event(event)
+        for screen in self.screen_stack:
+            if isinstance(screen, ResultDialog) and screen.is_mounted:
+                screen.take_event(event)
 
 
 def run(base_url: str | None = None) -> None:

@@ -163,7 +163,8 @@ def _movement(one: Transaction, own_address: str) -> tuple[Text, Party | None]:
         received = recipient.address == own_address
         number = _TOKENS[payload["token"]](payload["amount"])
         if one.refusal is not None:
-            return Text(number, f"{MUTED} strike", end=""), one.sender if received else recipient
+            refused = Text.assemble(("✗ ", ATTENTION), (number, MUTED), end="")
+            return refused, one.sender if received else recipient
         if received:
             return Text(f"+{number}", GOOD, end=""), one.sender
         return Text(f"−{number}", FOREGROUND, end=""), recipient

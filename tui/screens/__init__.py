@@ -8,6 +8,7 @@ from tui.screens.base import LiveScreen
 from tui.screens.chain import ChainScreen
 from tui.screens.election import ElectionScreen
 from tui.screens.overview import OverviewScreen
+from tui.screens.wallet import WalletScreen
 
-SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen, ChainScreen, ElectionScreen)
+SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen, ChainScreen, ElectionScreen, WalletScreen)
 PLACES: Final = tuple(screen.PLACE for screen in SCREENS)

@@ -7,7 +7,7 @@ it. It is registered by one line in ``tui/screens/__init__.py``; keys, top bar, 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,9 +16,7 @@ from textual.containers import Container
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
-from textual.worker import WorkType
 
-from node.client.events import ClientEvent
 from tui.feed import ALL_PARTS, Part
 from tui.session import Session
 from tui.widgets.banner import Banner
@@ -74,16 +72,8 @@ class LiveScreen(Screen[None]):
     def show_feed(self, parts: Part) -> None:
         """Fills the widgets whose parts of ``session.feed`` changed."""
 
-    def take_event(self, event: ClientEvent) -> None:
-        """An event of the node, for what the feed does not keep. Also called while the screen is not in front."""
-
     def show_target(self, target: str) -> None:
         """Shows what another screen asked for."""
-
-    def in_background(self, group: str, task: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Runs ``task`` beside the screen, in place of an earlier one of the same group that has not ended."""
-        work: WorkType[None] = task
-        self.run_worker(work, group=group, exclusive=True)
 
     def feed_changed(self, parts: Part) -> None:
         """Called by the application while the screen is in front."""

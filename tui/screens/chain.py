@@ -22,6 +22,7 @@ from textual.widgets import Input, Static
 from node.client import format as show
 from node.client.errors import ApiProblem, ClientError
 from node.client.models import Account, Block, BlockSummary, Transaction, TransactionPage
+from tui.background import in_background
 from tui.decode import (
     HISTORY_COLUMNS,
     TRANSACTION_COLUMNS,
@@ -153,7 +154,7 @@ class ChainScreen(LiveScreen):
     def read_older(self) -> None:
         blocks = self._blocks()
         if blocks and blocks[-1].height > 1:
-            self.in_background("older", partial(self._read_older, blocks[-1].height))
+            in_background(self, "older", partial(self._read_older, blocks[-1].height))
 
     async def _read_older(self, before: int) -> None:
         try:
@@ -180,7 +181,7 @@ class ChainScreen(LiveScreen):
     @on(LiveTable.Opened, "#transactions")
     @on(LiveTable.Opened, "#history")
     def open_transaction(self, event: LiveTable.Opened) -> None:
-        self.in_background("detail", partial(self._open_transaction, event.key))
+        in_background(self, "detail", partial(self._open_transaction, event.key))
 
     async def _open_transaction(self, transaction_id: str) -> None:
         try:
@@ -208,7 +209,7 @@ class ChainScreen(LiveScreen):
         self._show_detail()
 
     def _load_block(self, height: int) -> None:
-        self.in_background("detail", partial(self._read_block, height))
+        in_background(self, "detail", partial(self._read_block, height))
 
     async def _read_block(self, height: int) -> None:
         try:
@@ -262,7 +263,7 @@ class ChainScreen(LiveScreen):
         self._open_jump("")
 
     def show_target(self, target: str) -> None:
-        self.in_background("jump", partial(self._jump, target))
+        in_background(self, "jump", partial(self._jump, target))
 
     def _open_jump(self, text: str) -> None:
         self.add_class("-jumping")

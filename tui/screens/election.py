@@ -25,6 +25,7 @@ from textual.widgets import Static
 from node.client import format as show
 from node.client.errors import ApiProblem, ClientError
 from node.client.models import BlockSummary, Draw, DrawEntry, Party
+from tui.background import in_background
 from tui.drawing import Segment, lane, ruler
 from tui.feed import Part
 from tui.palette import ATTENTION, FOREGROUND, GOOD, MUTED, PRIMARY, WRONG
@@ -100,9 +101,6 @@ class ElectionScreen(LiveScreen):
         if parts & (Part.DRAW | Part.CANDIDATES | Part.BLOCKS):
             self._show_all()
 
-    def show_target(self, target: str) -> None:
-        self._go_to(int(target))
-
     # ------------------------------------------------------------------------------------------------ stepping
 
     def action_step(self, by: int) -> None:
@@ -123,7 +121,7 @@ class ElectionScreen(LiveScreen):
             self.notify("nobody's turn was skipped at this height: view 0 is all there is")
         else:
             view = (self._shown.view + 1) % (last + 1)
-            self.in_background("draw", partial(self._read, self._shown.height, view))
+            in_background(self, "draw", partial(self._read, self._shown.height, view))
 
     def action_block(self) -> None:
         if self._shown is not None and not self._shown.is_next:
@@ -139,7 +137,7 @@ class ElectionScreen(LiveScreen):
             self.action_next()
         elif height >= 1:
             self._height = height
-            self.in_background("draw", partial(self._read, height, None))
+            in_background(self, "draw", partial(self._read, height, None))
 
     async def _read(self, height: int, view: int | None) -> None:
         try:

@@ -1,0 +1,263 @@
+"""Sending, in two steps: what to send to whom, then a confirmation that states all of it and asks for the password.
+
+1. The first step checks what can be checked without a key: the amount, the recipient, the balance.
+2. The second states recipient by name and address, amount, fee, what is left, and signs when the password is given.
+   Only then is the wallet opened, in a thread, and the seed is forgotten with the call.
+3. A signed transaction that may have reached the node is sent again as it is, never signed anew: it has one nonce and
+   so can be paid once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, RadioButton, RadioSet, Static
+
+from ledger.keys import SigningKey, parse_address
+from ledger.transactions import MAX_MEMO_BYTES, Token, Transaction, Transfer
+from node.client import format as show
+from node.client.errors import ApiProblem, ClientError, NodeAway
+from node.client.models import Account, Party
+from node.client.wallet import sign
+from node.client.wallets import KeyFileError, Wallet
+from tui.background import in_background
+from tui.palette import ATTENTION, FOREGROUND, MUTED
+from tui.session import Session
+from tui.widgets.facts import Fact, facts
+
+NOT_FOUND: Final = 404
+VALID_FOR_BLOCKS: Final = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be sent: ``amount`` in uwatt or ugrid. ``sender`` is the account as it was when asked."""
+
+    wallet: Wallet
+    sender: Account
+    recipient: Account
+    token: Token
+    amount: int
+    fee_uwatt: int
+    memo: str
+
+    @property
+    def amount_text(self) -> str:
+        return show.watt(self.amount) if self.token is Token.WATT else show.grid(self.amount)
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.amount_text} to {self.recipient.account.label}"
+
+    def left_after(self) -> tuple[int, int]:
+        """(uwatt, ugrid) that remain; negative where it is not enough."""
+        watt, grid = self.sender.watt_uwatt - self.fee_uwatt, self.sender.grid_ugrid
+        return (watt - self.amount, grid) if self.token is Token.WATT else (watt, grid - self.amount)
+
+
+class SendDialog(ModalScreen[Order | None]):
+    """Answers with the order, None when cancelled."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, session: Session, wallet: Wallet, account: Account) -> None:
+        super().__init__()
+        self._session = session
+        self._wallet = wallet
+        self._account = account
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = f"Send · {self._wallet.name}"
+            box.border_subtitle = "nothing is sent before you confirm"
+            with Horizontal(classes="field"):
+                yield Label("to")
+                yield Input(placeholder="name or address", id="recipient")
+            with Horizontal(classes="field"):
+                yield Label("amount")
+                yield Input(placeholder="12.50", id="amount")
+            with Horizontal(classes="field"):
+                yield Label("token")
+                with RadioSet(id="token"):
+                    yield RadioButton("WATT", value=True)
+                    yield RadioButton("GRID")
+            with Horizontal(classes="field"):
+                yield Label("memo")
+                yield Input(placeholder="optional, anyone can read it", id="memo")
+            held = f"{show.watt(self._account.watt_uwatt)}, {show.grid(self._account.grid_ugrid)}"
+            yield Static(Text.assemble(("you have   ", MUTED), held), classes="held")
+            yield Static(id="problem", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Continue", variant="primary", id="continue", compact=True)
+                yield Button("Cancel", id="cancel", compact=True)
+
+    @on(Button.Pressed, "#cancel")
+    def cancel(self) -> None:
+        self.dismiss(None)
+
+    @on(Button.Pressed, "#continue")
+    @on(Input.Submitted)
+    def go_on(self) -> None:
+        in_background(self, "check", self._check)
+
+    async def _check(self) -> None:
+        problem = self.query_one("#problem", Static)
+        problem.update("")
+        try:
+            order = await self._order()
+        except (show.AmountError, _Wrong) as wrong:
+            problem.update(str(wrong))
+        except ClientError as error:
+            problem.update(str(error))
+        else:
+            self.dismiss(order)
+
+    async def _order(self) -> Order:
+        """What the fields say. Errors: AmountError, _Wrong, ClientError."""
+        who = self.query_one("#recipient", Input).value.strip()
+        if not who:
+            raise _Wrong("to whom? a member's name, or an address that begins with ec")
+        token = Token.WATT if self.query_one("#token", RadioSet).pressed_index == 0 else Token.GRID
+        text = self.query_one("#amount", Input).value
+        amount = show.parse_watt(text) if token is Token.WATT else show.parse_grid(text)
+        if amount == 0:
+            raise _Wrong("an amount of 0 would move nothing")
+        memo = self.query_one("#memo", Input).value.strip()
+        if len(memo.encode()) > MAX_MEMO_BYTES:
+            raise _Wrong(f"the memo has {len(memo.encode())} bytes; {MAX_MEMO_BYTES} are the most")
+        recipient = await self._recipient(who)
+        fee_uwatt = (await self._session.client.parameters()).parameters["minimum_fee_uwatt"]
+        order = Order(self._wallet, self._account, recipient, token, amount, fee_uwatt, memo)
+        self._check_order(order)
+        return order
+
+    async def _recipient(self, who: str) -> Account:
+        try:
+            return await self._session.client.account(who)
+        except ApiProblem as problem:
+            if problem.status != NOT_FOUND:
+                raise
+            raise _Wrong(f"nobody here is called {show.short(who, 24)!r}, and it is no address") from problem
+
+    def _check_order(self, order: Order) -> None:
+        if order.recipient.account == order.sender.account:
+            raise _Wrong("this is the wallet's own account")
+        watt, grid = order.left_after()
+        if watt < 0:
+            raise _Wrong(
+                f"not enough WATT: with the fee of {show.watt(order.fee_uwatt)}, {show.watt(-watt)} are missing"
+            )
+        if grid < 0:
+            raise _Wrong(f"not enough GRID: {show.grid(-grid)} are missing")
+
+
+class ConfirmDialog(ModalScreen[str | None]):
+    """Answers with the id of the transaction the node has taken, None when it was not sent."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+
+    def __init__(self, session: Session, order: Order) -> None:
+        super().__init__()
+        self._session = session
+        self._order = order
+        self._signed: Transaction | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = "Confirm"
+            yield Static(facts(self._stated()))
+            with Horizontal(classes="field"):
+                yield Label("password")
+                yield Input(password=True, placeholder=f"of the wallet {self._order.wallet.name}", id="password")
+            yield Static(id="problem", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Send", variant="warning", id="send", compact=True)
+                yield Button("Cancel", id="cancel", compact=True)
+
+    def _stated(self) -> list[Fact]:
+        order = self._order
+        watt, grid = order.left_after()
+        left = show.watt(watt) if order.token is Token.WATT else f"{show.grid(grid)}, {show.watt(watt)}"
+        rows: list[Fact] = [
+            ("send", Text(order.amount_text, f"bold {ATTENTION}")),
+            ("to", Text(_name(order.recipient.account), f"bold {FOREGROUND}")),
+            ("", order.recipient.account.address),
+            ("fee", show.watt(order.fee_uwatt)),
+            ("from", f"{order.wallet.name}, then left with {left}"),
+        ]
+        if order.memo:
+            rows.append(("memo", order.memo))
+        if not order.recipient.exists:
+            rows.append(("", Text("nothing has ever happened to this account: check the address", ATTENTION)))
+        return rows
+
+    @on(Button.Pressed, "#cancel")
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+    @on(Button.Pressed, "#send")
+    @on(Input.Submitted, "#password")
+    def send(self) -> None:
+        in_background(self, "send", self._send)
+
+    async def _send(self) -> None:
+        problem, button = self.query_one("#problem", Static), self.query_one("#send", Button)
+        button.disabled = True
+        try:
+            if self._signed is None:
+                problem.update("opening the wallet …")
+                self._signed = await self._sign()
+            problem.update("sending …")
+            transaction_id = await self._session.client.submit(self._signed.raw)
+        except KeyFileError as error:
+            self._fail(str(error))
+        except NodeAway as error:
+            again = "" if self._signed is None else " It may have arrived; sending it again cannot pay twice."
+            self._fail(f"{error}.{again}")
+        except ClientError as error:
+            self._signed = None  # refused as it was: another try is signed anew
+            self._fail(_refusal(error))
+        else:
+            self.dismiss(transaction_id)
+
+    async def _sign(self) -> Transaction:
+        order, password = self._order, self.query_one("#password", Input).value
+        seed = await asyncio.to_thread(self._session.keystore.unlock, order.wallet.name, password)
+        payload = Transfer(parse_address(order.recipient.account.address), int(order.token), order.amount, order.memo)
+        return await sign(
+            self._session.client,
+            SigningKey(seed),
+            payload,
+            fee_uwatt=order.fee_uwatt,
+            valid_for_blocks=VALID_FOR_BLOCKS,
+        )
+
+    def _fail(self, text: str) -> None:
+        self.query_one("#problem", Static).update(text)
+        self.query_one("#send", Button).disabled = False
+        field = self.query_one("#password", Input)
+        field.focus()
+        if self._signed is None:
+            field.value = ""
+
+
+class _Wrong(Exception):
+    """A field is wrong; the text says what would be right."""
+
+
+def _name(party: Party) -> str:
+    return "(no member)" if party.name is None else party.name
+
+
+def _refusal(error: ClientError) -> str:
+    if isinstance(error, ApiProblem) and error.problem.refusal is not None:
+        return f"refused: {show.words(error.problem.refusal)} · {error.detail}"
+    return str(error)
