@@ -1,7 +1,8 @@
 """What the members of a committee say to each other about the height that is open.
 
-A gossip message on the consensus topic is ``[tag, payload]``: one ``Proposal``, or ``Votes`` and ``Certificates`` that
-were waiting together.
+A gossip message on the consensus topic is ``[tag, payload, salt]``: one ``Proposal``, or ``Votes`` and ``Certificates``
+that were waiting together. Gossip passes every message on once; the salt, any number, makes what is sent again a new
+message, so that it reaches those who missed it.
 """
 
 from __future__ import annotations
@@ -62,13 +63,14 @@ _TAGS: Final[dict[int, type[Message]]] = {1: Proposal, 2: Votes, 3: Certificates
 _TAG_OF: Final = {type_: tag for tag, type_ in _TAGS.items()}
 
 
-def encode_message(message: Message) -> bytes:
-    return encode((_TAG_OF[type(message)], message))
+def encode_message(message: Message, salt: int) -> bytes:
+    return encode((_TAG_OF[type(message)], message, salt))
 
 
 def decode_message(data: bytes) -> Message:
     """Errors: EncodingError."""
     plain = decode_plain(data, MAX_MESSAGE_BYTES)
-    if not isinstance(plain, list) or len(plain) != 2 or not isinstance(plain[0], int) or plain[0] not in _TAGS:
-        raise EncodingError("not a consensus message: expected [1 | 2 | 3, payload]")
+    if not isinstance(plain, list) or len(plain) != 3 or not isinstance(plain[0], int) or plain[0] not in _TAGS:
+        raise EncodingError("not a consensus message: expected [1 | 2 | 3, payload, salt]")
+    convert(plain[2], Unsigned)
     return convert(plain[1], _TAGS[plain[0]])

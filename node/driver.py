@@ -53,6 +53,7 @@ from node.journal import load_contents, to_record
 from node.log import Log
 from node.protocol import StoredBlock
 from node.sync import ServedBlockInvalid
+from node.worker import Worker
 from p2p.network import Network, PeerId, Verdict
 from p2p.peer_identity import public_key_from_peer_id
 from storage.errors import DiskFull
@@ -138,6 +139,7 @@ class Driver:
         topic: str,
         helper: Helper,
         wall: WallClock,
+        worker: Worker,
         log: Log,
         halt_height: int = 0,
     ) -> None:
@@ -157,7 +159,8 @@ class Driver:
         self._executed: dict[bytes, ExecutedBlock] = {}
         self._context: HeightContext | None = None
         self._closed_at_ms = 0
-        self._worker = trio.CapacityLimiter(1)
+        self._salt = wall()  # beyond every salt of an earlier run
+        self._worker = worker
         self.disk_full = False
 
     # -- for the rest of the node
@@ -277,7 +280,7 @@ class Driver:
     async def _perform(self, actions: Sequence[Action], nursery: trio.Nursery) -> None:
         records = [record for action in actions if isinstance(action, Persist) for record in action.records]
         if records:
-            await self._in_worker(self._journal.write, [to_record(record) for record in records])
+            await self._until_written(partial(self._journal.write, [to_record(record) for record in records]))
         await self._broadcast([action.message for action in actions if isinstance(action, Broadcast)])
         for action in actions:
             match action:
@@ -309,26 +312,30 @@ class Driver:
         for message in messages:
             match message:
                 case Proposal():
-                    await self._network.publish(self._topic, encode_message(message))
+                    await self._publish(message)
                 case Votes(votes=some):
                     votes.extend(some)
                 case Certificates(certificates=some):
                     certificates.extend(some)
         if certificates:
-            await self._network.publish(self._topic, encode_message(Certificates(tuple(dict.fromkeys(certificates)))))
+            await self._publish(Certificates(tuple(dict.fromkeys(certificates))))
         if votes:
-            await self._network.publish(self._topic, encode_message(Votes(tuple(dict.fromkeys(votes)))))
+            await self._publish(Votes(tuple(dict.fromkeys(votes))))
+
+    async def _publish(self, message: Message) -> None:
+        self._salt += 1
+        await self._network.publish(self._topic, encode_message(message, self._salt))
 
     async def _build(self, build: Build) -> None:
         candidates = self._helper.candidates()
         make = partial(self._chain.build, build.height, build.view, build.time_ms, build.parent_certificate, candidates)
-        executed = await trio.to_thread.run_sync(make, limiter=self._worker)
+        executed = await self._worker.do(make)
         if executed is not None:
             await self._send.send(_Built(build.height, build.view, executed))
 
     async def _execute(self, execute: Execute) -> None:
         try:
-            executed = await trio.to_thread.run_sync(self._chain.execute, execute.block, limiter=self._worker)
+            executed = await self._worker.do(partial(self._chain.execute, execute.block))
         except InvalidBlock as error:
             self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
             executed = None
@@ -348,7 +355,7 @@ class Driver:
         executed = self._executed.get(block.hash)
         if executed is None:
             # executed before a restart, or under a memory that was cleared: it is final, so it executes again
-            executed = await trio.to_thread.run_sync(self._chain.execute, block, limiter=self._worker)
+            executed = await self._worker.do(partial(self._chain.execute, block))
         await self._store(executed, certificate, max(0, self._wall() - block.header.time_ms))
         await self._open_next(nursery)
 
@@ -361,9 +368,8 @@ class Driver:
         failure: ServedBlockInvalid | None = None
         before = self._chain.height
         for stored in blocks:
-            verify = partial(self._chain.execute_stored, stored, self._verifier)
             try:
-                found = await trio.to_thread.run_sync(verify, limiter=self._worker)
+                found = await self._worker.do(partial(self._chain.execute_stored, stored, self._verifier))
             except (InvalidBlock, EncodingError) as error:
                 failure = ServedBlockInvalid(str(error))
                 break
@@ -377,8 +383,8 @@ class Driver:
     async def _store(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None) -> None:
         draw = self._chain.open.draw
         skipped = tuple(draw.leader_account(view) for view in range(executed.block.header.view))
-        await self._in_worker(self._chain.commit, executed, certificate)
-        await self._in_worker(self._journal.clear_through, executed.block.header.height)
+        await self._until_written(partial(self._chain.commit, executed, certificate))
+        await self._until_written(partial(self._journal.clear_through, executed.block.header.height))
         self._executed.clear()
         self._closed_at_ms = monotonic_ms()
         self._helper.committed(executed, certificate, finality_ms, skipped)
@@ -395,13 +401,13 @@ class Driver:
         self._context = context = self._chain.height_context()
         contents = None
         if self._engine.height == 0:  # just started: what was said at this height before must not be contradicted
-            contents = load_contents(await trio.to_thread.run_sync(self._journal.load, height, limiter=self._worker))
+            contents = load_contents(await self._worker.do(partial(self._journal.load, height)))
         await self._perform(self._engine.open_height(context, self._now(), contents), nursery)
 
-    async def _in_worker(self, work: Callable[..., object], *arguments: object) -> None:
+    async def _until_written(self, write: Callable[[], None]) -> None:
         while True:
             try:
-                await trio.to_thread.run_sync(work, *arguments, limiter=self._worker)
+                await self._worker.do(write)
             except DiskFull as error:
                 if not self.disk_full:
                     self._log.error("disk full", detail=str(error))

@@ -59,8 +59,8 @@ def decode_batch(data: bytes, chain_id: bytes, signatures: SignatureCache) -> li
     signed.
     """
     try:
-        raws = decode(data, TransactionBatch, MAX_BATCH_MESSAGE_BYTES)
-        transactions = [decode_transaction(raw) for raw in raws]
+        batch = decode(data, TransactionBatch, MAX_BATCH_MESSAGE_BYTES)
+        transactions = [decode_transaction(raw) for raw in batch.transactions]
     except (EncodingError, TransactionRefused):
         return None
     if any(transaction.chain_id != chain_id or not signatures.check(transaction) for transaction in transactions):
@@ -71,7 +71,8 @@ def decode_batch(data: bytes, chain_id: bytes, signatures: SignatureCache) -> li
 class TransactionGossip:
     """Sends own transactions in batches, and hands over what is new in the batches of others.
 
-    ``is_known`` tells by id whether a transaction waits or is committed already.
+    ``is_known`` tells by id whether a transaction waits or is committed already; ``first_salt`` is beyond every salt of
+    an earlier run.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class TransactionGossip:
         chain_id: bytes,
         signatures: SignatureCache,
         is_known: Callable[[bytes], bool],
+        first_salt: int,
     ) -> None:
         self._network = network
         self._topic = topic
         self._chain_id = chain_id
         self._signatures = signatures
         self._is_known = is_known
+        self._salt = first_salt
         self._outgoing: OrderedDict[bytes, bytes] = OrderedDict()
         self._outgoing_bytes = 0
         self._wake = trio.Event()
@@ -109,7 +112,9 @@ class TransactionGossip:
             await self._wake.wait()
             if self._outgoing_bytes < MAX_BATCH_BYTES:
                 await trio.sleep(FLUSH_S)
-            await self._network.publish(self._topic, encode(tuple(self._take_batch())))
+            self._salt += 1
+            batch = TransactionBatch(transactions=tuple(self._take_batch()), salt=self._salt)
+            await self._network.publish(self._topic, encode(batch))
             if not self._outgoing:
                 self._wake = trio.Event()
 

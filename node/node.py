@@ -59,6 +59,7 @@ from node.service import LiveStatus
 from node.services import Services, TaskStatus
 from node.sync import Sync
 from node.views.reader import Reader
+from node.worker import Worker
 from p2p.network import Banned, Connected, Disconnected, Network, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
 from storage.interface import BlockStore, JournalStore
@@ -81,6 +82,7 @@ class Parts:
     network: Network
     mempool_path: Path
     wall: clock.WallClock
+    worker: Worker
     random: Random
 
 
@@ -111,7 +113,12 @@ class Node:
             log=get("intake"),
         )
         self._gossip = self._intake.gossip = TransactionGossip(
-            parts.network, topic(chain.chain_id, "transactions"), chain.chain_id, signatures, self._intake.is_known
+            parts.network,
+            topic(chain.chain_id, "transactions"),
+            chain.chain_id,
+            signatures,
+            self._intake.is_known,
+            first_salt=self._wall(),
         )
         self._engine = Engine(KeySigner(parts.node_key, chain.chain_id), verifier, body_is_bound)
         self._driver = Driver(
@@ -123,6 +130,7 @@ class Node:
             topic=topic(chain.chain_id, "consensus"),
             helper=self,
             wall=self._wall,
+            worker=parts.worker,
             log=get("consensus"),
             halt_height=configuration.node.halt_height,
         )

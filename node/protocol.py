@@ -2,7 +2,7 @@
 
 Topics, per chain (``<chain>`` is the first 16 hex digits of the chain id):
 
-    /ecloud/<chain>/transactions/1    [raw transaction, …]
+    /ecloud/<chain>/transactions/1    TransactionBatch
     /ecloud/<chain>/consensus/1       consensus.messages
     /ecloud/<chain>/blocks/1          [header, finalize certificate]
 
@@ -45,6 +45,15 @@ def topic(chain_id: bytes, name: str) -> str:
     return f"/ecloud/{chain_id.hex()[:16]}/{name}/1"
 
 
+class TransactionBatch(Wire, frozen=True):
+    """Raw transactions that leave together. ``salt`` is any number: gossip passes every message on once, and what is
+    sent again must be a new one.
+    """
+
+    transactions: Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=MAX_BATCH_TRANSACTIONS)]
+    salt: Unsigned
+
+
 class Status(Wire, frozen=True):
     """Where a node stands. Another chain or version ends the acquaintance; a greater height is worth asking for."""
 
@@ -76,6 +85,5 @@ class Announcement(Wire, frozen=True):
     certificate: Certificate
 
 
-TransactionBatch = Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=MAX_BATCH_TRANSACTIONS)]
 StoredBlocks = Annotated[tuple[StoredBlock, ...], msgspec.Meta(max_length=MAX_RANGE)]
 HeldCertificates = Annotated[tuple[Certificate, ...], msgspec.Meta(max_length=256)]

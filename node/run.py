@@ -27,6 +27,7 @@ from node.configuration import Configuration
 from node.key_files import KeyFileError, load_seed
 from node.log import get
 from node.node import Node, Parts
+from node.worker import ThreadWorker
 from p2p.libp2p import LibP2PNetwork
 from p2p.limits import Limits
 from p2p.network import NetworkError
@@ -69,6 +70,7 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
             network=network,
             mempool_path=directory / MEMPOOL_FILE,
             wall=clock.system_wall_ms,
+            worker=ThreadWorker(),
             random=SystemRandom(),
         )
         try:
