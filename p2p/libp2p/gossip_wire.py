@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,7 +133,20 @@ def parse_rpc(body: bytes) -> Any:
         or identifiers > MAX_IDS
     ):
         raise MalformedRpc("an RPC beyond the limits")
+    if not all(isinstance(topic, str) for topic in _topics(rpc)):
+        raise MalformedRpc("a topic that is not UTF-8")
     return rpc
+
+
+def _topics(rpc: Any) -> Iterator[object]:
+    """Every topic an RPC names; protobuf hands out those that are not UTF-8 as bytes, without a word."""
+    for change in rpc.subscriptions:
+        yield change.topicid
+    for message in rpc.publish:
+        yield from message.topicIDs
+    for entries in (rpc.control.graft, rpc.control.prune, rpc.control.ihave):
+        for entry in entries:
+            yield entry.topicID
 
 
 class FrameReader:

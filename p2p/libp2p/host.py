@@ -13,10 +13,12 @@ send.
    word, and in system tasks that outlive a cancelled node.
 7. A multistream line is at most MAX_LINE_BYTES of valid UTF-8: the library reads any announced length into memory
    before anyone proved an id, and lets a decoding error pass its guards.
+8. The library's log is off: it writes a line for nearly everything a stranger does wrong. What matters is counted.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +31,7 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.io.exceptions import IOException
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
@@ -70,13 +73,17 @@ async def _read_line(communicator: MultiselectCommunicator) -> str:
 
 MultiselectCommunicator.read = _read_line
 
+# Rule 8. The swarm's connections call the functions of the logging module, which install a handler on the root logger.
+logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+swarm_connection.logging = logging.getLogger("libp2p.network.connection")
+
 
 class GuardedUpgrader(TransportUpgrader):  # type: ignore[misc]
     """Puts our own yamux on top of Noise; the library's is named in the negotiation only."""
 
     def __init__(self, noise: NoiseTransport, limits: Limits, offended: Offended) -> None:
         muxers = {TProtocol(YAMUX_PROTOCOL): LibraryYamux}
-        super().__init__({NOISE_PROTOCOL: noise}, muxers, negotiate_timeout=int(limits.handshake_timeout_s))
+        super().__init__({NOISE_PROTOCOL: noise}, muxers, negotiate_timeout=limits.handshake_timeout_s)
         self._limits = limits
         self._offended = offended
 
@@ -88,7 +95,7 @@ class GuardedUpgrader(TransportUpgrader):  # type: ignore[misc]
             peer_id,
             self._limits.streams_per_peer,
             violation=lambda detail: self._offended(peer, Offence.PROTOCOL_VIOLATION, f"yamux: {detail}"),
-            refused_stream=lambda: self._offended(peer, Offence.FLOOD, "too many streams"),
+            flooded=lambda what: self._offended(peer, Offence.FLOOD, f"yamux: too many {what}"),
         )
 
 

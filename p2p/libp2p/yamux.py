@@ -15,7 +15,7 @@ gives its stream up after 5 s; a one-byte read sends a frame.
 4. A peer has at most ``max_streams`` streams open; a further one is answered with RST and reported. Data for a stream
    that is gone is read and dropped.
 5. Frames are paced: a connection that sends more than FRAMES_PER_SECOND (after a burst) is read more slowly, so it
-   cannot occupy the node.
+   cannot occupy the node, and each second of that is reported as a flood.
 6. One task reads, one task writes. ``YamuxStream.write`` hands frames to the writing task and waits while more than
    QUEUE_HIGH_BYTES wait. Cancelling it can leave a message unfinished on its stream, which must then be reset, but
    never half a frame on the connection.
@@ -58,9 +58,11 @@ FRAME_BYTES = 32 * 1024
 _BATCH_BYTES = 60 * 1024
 QUEUE_HIGH_BYTES = 256 * 1024
 MAX_QUEUED_ANSWERS = 4_096
-FRAMES_PER_SECOND = 4_000.0
-FRAMES_BURST = 40_000.0
+FRAMES_PER_SECOND = 2_000.0
+FRAMES_BURST = 10_000.0
+_FRAMES_BETWEEN_CHECKPOINTS = 32
 _PACE_S = 0.05
+_PAUSES_PER_OFFENCE = 20
 STALL_S = 20.0
 _BODY_S = 60.0
 _GOODBYE_S = 0.2
@@ -196,7 +198,7 @@ class Yamux(IMuxedConn):  # type: ignore[misc]
         peer_id: ID,
         max_streams: int,
         violation: Callable[[str], None],
-        refused_stream: Callable[[], None],
+        flooded: Callable[[str], None],
     ) -> None:
         self.secured_conn = secured_conn
         self.peer_id = peer_id
@@ -206,7 +208,9 @@ class Yamux(IMuxedConn):  # type: ignore[misc]
         self.event_started = trio.Event()
         self.event_closed = trio.Event()
         self._violation = violation
-        self._refused_stream = refused_stream
+        self._flooded = flooded
+        self._frames_read = 0
+        self._pauses = 0
         self._max_streams = max_streams
         self._streams: dict[int, YamuxStream] = {}
         self._inbound_streams = 0
@@ -369,8 +373,7 @@ class Yamux(IMuxedConn):  # type: ignore[misc]
             self.bytes_received += _HEADER.size
             if version != 0 or kind > _GO_AWAY or flags & ~_KNOWN_FLAGS:
                 raise YamuxViolation(f"not a yamux frame: version {version}, type {kind}, flags {flags}")
-            if not self._frames.take(1, trio.current_time()):
-                await trio.sleep(_PACE_S)
+            await self._pace()
             if kind == _GO_AWAY:
                 return
             if kind == _PING:
@@ -381,13 +384,24 @@ class Yamux(IMuxedConn):  # type: ignore[misc]
                 self._accept(stream_id)
             await self._receive(kind, flags, stream_id, length)
 
+    async def _pace(self) -> None:
+        """Rule 5. Frames that arrived together are read without waiting: others get their turn in between."""
+        self._frames_read += 1
+        if not self._frames.take(1, trio.current_time()):
+            self._pauses += 1
+            if self._pauses % _PAUSES_PER_OFFENCE == 0:
+                self._flooded("frames")
+            await trio.sleep(_PACE_S)
+        elif self._frames_read % _FRAMES_BETWEEN_CHECKPOINTS == 0:
+            await trio.lowlevel.checkpoint()
+
     def _accept(self, stream_id: int) -> None:
         if not self._is_inbound(stream_id) or stream_id == 0:
             raise YamuxViolation(f"opens stream {stream_id}, which is not its to open")
         if stream_id in self._streams:
             raise YamuxViolation(f"opens stream {stream_id} twice")
         if self._inbound_streams >= self._max_streams:
-            self._refused_stream()
+            self._flooded("streams")
             self.send_control(_WINDOW_UPDATE, _RST, stream_id, 0)
             return
         stream = YamuxStream(stream_id, self)
@@ -398,7 +412,7 @@ class Yamux(IMuxedConn):  # type: ignore[misc]
             self._accepted_send.send_nowait(stream)
         except trio.WouldBlock:
             # Streams opened and reset faster than they are taken up.
-            self._refused_stream()
+            self._flooded("streams")
             stream.end_by_reset()
             self.send_control(_WINDOW_UPDATE, _RST, stream_id, 0)
             self.forget_if_finished(stream)
