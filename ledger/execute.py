@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from ledger import evidence, registry, transfers, votes
@@ -44,15 +45,14 @@ def execute_block(base: StateReader, context: BlockContext, transactions: Sequen
     The signatures of the transactions have been verified by the caller. Errors: InvalidBlock; BrokenInvariant, which is
     a defect of this program.
     """
+    order = PrescribedOrder(context.beacon)
+    keys = [order.key(transaction) for transaction in transactions]
+    for index, (one, following) in enumerate(pairwise(keys), 1):
+        if following <= one:
+            raise InvalidBlock(f"transaction {index} is not in the prescribed order")
     run = _Run(base, context)
     run.require_size(transactions)
-    order = PrescribedOrder(context.beacon)
-    last: OrderKey | None = None
     for index, transaction in enumerate(transactions):
-        key = order.key(transaction)
-        if last is not None and key <= last:
-            raise InvalidBlock(f"transaction {index} is not in the prescribed order")
-        last = key
         try:
             run.execute(transaction)
         except TransactionRefused as refused:

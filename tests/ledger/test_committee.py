@@ -18,7 +18,7 @@ from ledger.encoding import encode
 from ledger.keys import digest
 from ledger.parameters import Parameters
 from ledger.records import SNAPSHOTS, Candidate, CandidateStatus, CommitteeSnapshot
-from tests.ledger.neighbourhood import NAMES, PARAMETERS, Neighbourhood
+from tests.ledger.neighbourhood import NAMES, PARAMETERS, Neighbourhood, make_genesis
 
 MINIMUM = PARAMETERS.pool_minimum_mvote
 
@@ -219,8 +219,6 @@ class TestInForce:
 
     def test_an_absent_member_is_out_for_an_epoch_and_then_back(self) -> None:
         # Given eleven homes, so that one is less than a tenth
-        from tests.ledger.neighbourhood import make_genesis
-
         homes = tuple(f"home{number}" for number in range(11))
         street = Neighbourhood(make_genesis(homes))
 

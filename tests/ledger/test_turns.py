@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_fields
+
 import pytest
 from msgspec.structs import replace
 
@@ -216,8 +218,6 @@ def test_at_an_epochs_end_reputation_decays_and_participation_begins_anew() -> N
 
 
 def context_with(street: Neighbourhood, **fields: object) -> BlockContext:
-    from dataclasses import replace as replace_fields
-
     return replace_fields(street.context(), **fields)  # type: ignore[arg-type]
 
 
