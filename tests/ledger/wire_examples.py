@@ -1,0 +1,218 @@
+"""One value of every wire type and record of the ledger, as full as it can be: what the golden bytes are of.
+
+``python -m tests.ledger.wire_examples`` writes tests/vectors/ledger_wire.json anew. Do so only when a format is meant
+to change: a chain that exists does not change with it.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from ledger.block import Receipt
+from ledger.encoding import Wire, encode
+from ledger.genesis import Genesis, GenesisFeeder, GenesisMember, chain_id, genesis_seed
+from ledger.keys import Domain, SigningKey, address_text
+from ledger.parameters import Parameters
+from ledger.records import (
+    Account,
+    Candidate,
+    CommitteeSnapshot,
+    EnergyTotals,
+    Feeder,
+    FrozenPot,
+    GridReserve,
+    Member,
+    Meter,
+    Name,
+    NodeKey,
+    Reading,
+    RuleTarget,
+    SnapshotMember,
+    Stake,
+    Supply,
+    Tip,
+    VotingRule,
+)
+from ledger.statements import SignedStatement, Statement
+from ledger.transactions import (
+    CastVotes,
+    DelegateNodeKey,
+    PhaseSample,
+    RegisterMember,
+    RegisterMeter,
+    Rejoin,
+    ReportEquivocation,
+    SetVotingRule,
+    Signed,
+    SubmitReading,
+    Transfer,
+    WithdrawVotes,
+    sign_transaction,
+)
+
+VECTORS_FILE: Final = Path(__file__).parent.parent / "vectors" / "ledger_wire.json"
+EXPLANATION: Final = {
+    "format": "Byte strings are lower-case hexadecimal. Every type is a canonical CBOR array of its fields in order.",
+    "types": "The encoding of one value of every wire type and state record.",
+    "keys": "Ed25519 seed, public key and address.",
+    "transactions": "By kind: signed by the first key with nonce 7, fee 1000, valid until height 99 (a reading: all "
+    "zero). The signature is over 'ecloud/transaction/1', the chain id and the body; the id is SHA-256 of the body.",
+    "genesis": "The chain id and the seed of height 1 that follow from the value under types.Genesis.",
+}
+
+
+def _bytes(*words: object, size: int = 32) -> bytes:
+    return (sha256(repr(words).encode()).digest() * 2)[:size]
+
+
+KEYS: Final = [SigningKey(_bytes("key", number)) for number in range(3)]
+CHAIN_ID: Final = _bytes("chain")
+_A, _B, _C = (key.public_key for key in KEYS)
+_TARGETS: Final = (RuleTarget(candidate=_A, share_bps=7_500), RuleTarget(candidate=_B, share_bps=2_500))
+_STATEMENTS: Final = tuple(Statement(kind=1, height=70_000, view=3, block_hash=_bytes("block", n)) for n in (1, 2))
+_SIGNED_STATEMENTS: Final = tuple(
+    SignedStatement(statement=one, signature=KEYS[1].sign(Domain.VOTE, CHAIN_ID, one.message())) for one in _STATEMENTS
+)
+_METER: Final = RegisterMeter(
+    meter=_C,
+    owner=_A,
+    kind=2,
+    role=1,
+    import_nameplate_w=11_000,
+    export_nameplate_w=8_000,
+    storage_capacity_wh=10_000,
+    import_wh=1_234_567,
+    export_wh=89,
+)
+_SNAPSHOT_MEMBER: Final = SnapshotMember(
+    account=_A, node_key=_B, pool_mvote=100_000, reputation_milli=15_000, weight=50_000
+)
+_PHASE: Final = PhaseSample(voltage_mv=230_150, frequency_mhz=49_980, power_factor_milli=973)
+_GENESIS_MEMBER: Final = GenesisMember(
+    account=_A,
+    name="anne",
+    roles=1,
+    feeder="feeder-1",
+    node_key=_B,
+    watt_uwatt=1_000_000_000,
+    grid_ugrid=5_000_000,
+    voting_rule=None,
+)
+_FEEDER: Final = GenesisFeeder(name="feeder-1", substation="Umspannwerk Süd")
+
+EXAMPLES: Final[tuple[Wire, ...]] = (
+    Transfer(recipient=_B, token=1, amount=5_000_000, memo="für Brot"),
+    RegisterMember(account=_B, name="bob", roles=5, feeder="feeder-1"),
+    _METER,
+    DelegateNodeKey(node_key=_B, proof=KEYS[1].sign(Domain.NODE_KEY, CHAIN_ID, _A)),
+    SubmitReading(
+        period=1_944_444,
+        import_wh=1_234_600,
+        export_wh=700,
+        sampled_at_ms=1_750_000_500_123,
+        phases=(_PHASE, _PHASE),
+        samples_root=_bytes("samples"),
+    ),
+    CastVotes(candidate=_B, amount_mvote=65_536),
+    WithdrawVotes(candidate=_B, amount_mvote=255),
+    SetVotingRule(keep_bps=2_000, targets=_TARGETS),
+    Rejoin(),
+    ReportEquivocation(node_key=_B, first=_SIGNED_STATEMENTS[0], second=_SIGNED_STATEMENTS[1]),
+    _PHASE,
+    _STATEMENTS[0],
+    _SIGNED_STATEMENTS[0],
+    Signed(body=b"\x80", signature=_bytes("signature", size=64)),
+    Receipt(transaction_id=_bytes("id"), kind=32, fee_uwatt=0, refusal=None, note="meter_suspended"),
+    Parameters(),
+    Account(nonce=23, watt_uwatt=2**63 - 1, grid_ugrid=24, votes_mvote=256),
+    NodeKey(account=_A, nonce=3),
+    Member(name="anne", roles=1, feeder="feeder-1", node_key=_B, meters=(_C,), registered_height=12),
+    Name(account=_A),
+    Feeder(substation="Umspannwerk Süd"),
+    Meter(
+        owner=_A,
+        kind=5,
+        role=1,
+        import_nameplate_w=11_000,
+        export_nameplate_w=8_000,
+        storage_capacity_wh=10_000,
+        suspended=True,
+        last_period=1_944_444,
+        import_wh=1_234_600,
+        export_wh=700,
+        stored_wh=33,
+    ),
+    Reading(
+        transaction_id=_bytes("id"), import_wh=1_234_600, export_wh=700, sampled_at_ms=1_750_000_500_123, minted_mvote=5
+    ),
+    FrozenPot(release_height=70_006, amount_mvote=40),
+    Candidate(
+        status=2,
+        pool_mvote=99_000,
+        shares=100_000,
+        reputation_milli=12_500,
+        last_mined_height=69_990,
+        frozen=(FrozenPot(release_height=70_006, amount_mvote=40),),
+        missed_in_row=2,
+        missed_total=9,
+        produced_total=812,
+        epoch_counted=96,
+        epoch_signed=90,
+        suspended_height=69_990,
+    ),
+    Stake(shares=100_000),
+    _TARGETS[0],
+    VotingRule(keep_bps=2_000, targets=_TARGETS),
+    _SNAPSHOT_MEMBER,
+    CommitteeSnapshot(members=(_SNAPSHOT_MEMBER,)),
+    Tip(height=70_000, time_ms=1_750_000_500_123, seed=_bytes("seed"), previous_producer=_A),
+    Supply(
+        watt_minted_uwatt=10**15,
+        watt_burned_uwatt=1,
+        grid_ugrid=27_000_000,
+        votes_minted_mvote=412_345,
+        votes_burned_mvote=99_000,
+    ),
+    GridReserve(ugrid=7_000_000),
+    EnergyTotals(import_wh=10**9, export_wh=10**8, readings=35_040),
+    _GENESIS_MEMBER,
+    _FEEDER,
+    Genesis(
+        name="test street",
+        time_ms=1_750_000_000_000,
+        parameters=Parameters(),
+        feeders=(_FEEDER,),
+        members=(_GENESIS_MEMBER,),
+        meters=(_METER,),
+        grid_supply_ugrid=12_000_000,
+        grid_reserve_ugrid=7_000_000,
+    ),
+)
+
+
+def wire_vectors() -> dict[str, Any]:
+    """What the ledger encodes now, in the shape of the golden file."""
+    transactions = {}
+    for payload in EXAMPLES[:10]:
+        terms = {} if isinstance(payload, SubmitReading) else {"nonce": 7, "fee_uwatt": 1_000, "valid_until_height": 99}
+        made = sign_transaction(KEYS[0], CHAIN_ID, payload, **terms)  # type: ignore[arg-type]
+        transactions[made.kind.word] = {"kind": int(made.kind), "id": made.id.hex(), "raw": made.raw.hex()}
+    genesis = next(example for example in EXAMPLES if isinstance(example, Genesis))
+    return {
+        "explanation": EXPLANATION,
+        "chain_id": CHAIN_ID.hex(),
+        "keys": [
+            {"seed": key.seed.hex(), "public_key": key.public_key.hex(), "address": address_text(key.public_key)}
+            for key in KEYS
+        ],
+        "types": {type(example).__name__: encode(example).hex() for example in EXAMPLES},
+        "transactions": transactions,
+        "genesis": {"chain_id": chain_id(genesis).hex(), "seed": genesis_seed(chain_id(genesis)).hex()},
+    }
+
+
+if __name__ == "__main__":
+    VECTORS_FILE.write_text(json.dumps(wire_vectors(), indent=1) + "\n", encoding="utf-8")
