@@ -122,7 +122,7 @@ class Snapshot:
                 found = cursor.prev() if cursor.set_range(end) else cursor.last()
                 while found and len(items) < limit:
                     key, value = cursor.item()
-                    if len(key) != len(prefix) + _PLACE.size or not key.startswith(prefix):
+                    if not key.startswith(prefix):
                         break
                     payload = self._unsealed(key, value, f"the history of account {account.hex()}")
                     height, position = _PLACE.unpack(key[len(prefix) :])
