@@ -21,5 +21,9 @@ def skewed(clock: WallClock, skew_ms: int) -> WallClock:
 
 
 def monotonic_ms() -> int:
-    """Milliseconds on trio's clock: never set back, and virtual where trio's is."""
-    return int(trio.current_time() * 1000)
+    """Milliseconds on trio's clock: never set back, and virtual where trio's is.
+
+    Rounded, not cut off: whoever slept until ``n / 1000`` seconds must find that it is ``n`` milliseconds, or it would
+    sleep no time at all, again and again.
+    """
+    return round(trio.current_time() * 1000)

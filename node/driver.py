@@ -197,16 +197,16 @@ class Driver:
         except EncodingError:
             return Verdict.REJECT
         verdict = self._judge(message)
-        if verdict is Verdict.IGNORE:
-            self._hear(message, peer)
+        if verdict is not Verdict.REJECT:
+            self._hear(message, peer)  # here and not on delivery, which would decode it once more
         return verdict
 
     # -- services
 
     async def run_receiver(self) -> None:
-        """Feeds what passed ``validate``, for ever."""
-        async for received in self._network.subscribe(self._topic, self.validate):
-            self._hear(decode_message(received.data), received.peer)
+        """Keeps the topic joined, for ever; ``validate`` has heard everything already."""
+        async for _ in self._network.subscribe(self._topic, self.validate):
+            pass
 
     async def run(self) -> None:
         """Agrees on heights, one after the other, until cancelled. Errors: BrokenInvariant, StorageError."""
