@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,16 +76,25 @@ class _Link:
 
 
 class _Notifee(INotifee):  # type: ignore[misc]
-    """Tells the network of connections; the library's other events are of no use here."""
+    """Tells the network of connections; the library's other events are of no use here.
+
+    The library swallows what a notifee raises. A defect of ours must not hide there, so it ends ``run`` instead.
+    """
 
     def __init__(self, network: LibP2PNetwork) -> None:
         self._network = network
 
     async def connected(self, network: Any, conn: Any) -> None:
-        self._network._connection_opened(conn)
+        self._tell(self._network._connection_opened, conn)
 
     async def disconnected(self, network: Any, conn: Any) -> None:
-        self._network._connection_closed(conn)
+        self._tell(self._network._connection_closed, conn)
+
+    def _tell(self, hear: Callable[[Any], None], connection: Any) -> None:
+        try:
+            hear(connection)
+        except Exception as defect:
+            self._network._fail(defect)
 
     async def opened_stream(self, network: Any, stream: Any) -> None:
         pass
@@ -299,8 +308,16 @@ class LibP2PNetwork:
         self._links.pop(peer).attendance.cancel()
         self._gossip.disconnected(peer)
         self._dialer.lost(peer)
-        self._host.peerstore.clear_peerdata(peer_id)
+        if peer_id in self._host.peerstore.peer_ids():
+            self._host.peerstore.clear_peerdata(peer_id)
         self._tell(Disconnected(peer))
+
+    def _fail(self, defect: Exception) -> None:
+        async def fail() -> None:
+            raise defect
+
+        if self._nursery is not None:
+            self._nursery.start_soon(fail)
 
     async def _attend(self, peer: PeerId, link: _Link) -> None:
         with link.attendance:
