@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from node.api import problems
@@ -13,15 +13,16 @@ from node.api.account_routes import account_router
 from node.api.chain_routes import chain_router
 from node.api.documentation import complete
 from node.api.gate import Gate
+from node.api.metrics import ApiMetrics
 from node.api.node_routes import VERSION, node_router, root_router
 from node.api.reading import ChainAccess
 from node.log import get
 from node.service import NodeService
 
 
-def create_application(service: NodeService, token: str) -> ASGIApp:
+def create_application(service: NodeService, token: str, metrics: ApiMetrics) -> ASGIApp:
     """``token`` is the administrator's."""
-    app = FastAPI(openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url="/openapi.json", docs_url=None, redoc_url=None, default_response_class=Response)
     chain = ChainAccess(service)
     app.include_router(root_router(service, chain))
     app.include_router(node_router(service, chain), prefix="/v1")
@@ -34,4 +35,4 @@ def create_application(service: NodeService, token: str) -> ASGIApp:
         return complete(app, VERSION)
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's way to extend the document
-    return Gate(app, token, service.registry)
+    return Gate(app, token, metrics)

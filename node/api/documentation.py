@@ -1,7 +1,7 @@
 """The OpenAPI document: schemas from ``node.client.models`` themselves, an example for every answer.
 
 FastAPI knows paths and parameters; what is answered it cannot know, since the types are msgspec's. ``answers`` declares
-it for one path, and ``complete`` writes the schemas in.
+it for one path, and ``complete`` writes schemas and examples in.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from node.api import examples
 from node.api.problems import MEDIA_TYPE
 from node.client import events, models
 from node.client.models import Model
@@ -32,6 +33,11 @@ _PROBLEMS: Final = {
     500: ("The node failed; its log says more.", "Damaged; the node's log says more", None),
     503: ("The node cannot do this now; try again.", "the disk is full", "disk_full"),
 }
+_EXAMPLES: Final = {
+    type(example).__name__: msgspec.to_builtins(example)
+    for example in vars(examples).values()
+    if isinstance(example, Model)
+}
 
 
 def answers(
@@ -42,12 +48,7 @@ def answers(
     described: dict[int | str, Any] = {
         status: {
             "description": about or _first_line(type(example)),
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": _SCHEMAS + name},
-                    "example": msgspec.to_builtins(example),
-                }
-            },
+            "content": {"application/json": {"schema": {"$ref": _SCHEMAS + name}}},
         }
     }
     return described | problem_answers(400, *problems)
@@ -63,7 +64,7 @@ def body(media_types: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def json_body(example: Model) -> dict[str, Any]:
-    return {"schema": {"$ref": _SCHEMAS + type(example).__name__}, "example": msgspec.to_builtins(example)}
+    return {"schema": {"$ref": _SCHEMAS + type(example).__name__}}
 
 
 def complete(app: FastAPI, version: str) -> dict[str, Any]:
@@ -71,13 +72,25 @@ def complete(app: FastAPI, version: str) -> dict[str, Any]:
     document = get_openapi(title=_TITLE, version=version, description=_DESCRIPTION, routes=app.routes)
     for path in document["paths"].values():
         for operation in path.values():
-            operation["responses"].pop("422", None) if _is_fastapi_s(operation["responses"].get("422")) else None
+            if _is_fastapi_s(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+            contents = [response.get("content", {}) for response in operation["responses"].values()]
+            contents.append(operation.get("requestBody", {}).get("content", {}))
+            for content in contents:
+                if "application/json" in content:
+                    _add_example(content["application/json"])
     components = document.setdefault("components", {})
     components["schemas"] = _schemas()
     components["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "The content of api.token (0600)."}
     }
     return document
+
+
+def _add_example(described: dict[str, Any]) -> None:
+    """Here, since FastAPI leaves what is None out of the examples it is given."""
+    name = described["schema"]["$ref"].removeprefix(_SCHEMAS)
+    described["example"] = _EXAMPLES[name]
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import trio
-from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.transactions import MAX_TRANSACTION_BYTES
-from node.api.problems import make_problem
+from node.api.metrics import ApiMetrics
+from node.api.problems import ApiError, make_problem
+from node.log import get
 
 MAX_BODY_BYTES: Final = 2 * MAX_TRANSACTION_BYTES + 1024
 """The largest transaction in hex, as JSON."""
@@ -29,40 +30,26 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-
-
 class Gate:
     """ASGI middleware; see the module's rules."""
 
-    def __init__(self, app: ASGIApp, token: str, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, token: str, metrics: ApiMetrics) -> None:
         self._app = app
         self._token = token.encode()
-        self._requests = Counter(
-            "ecloud_api_requests", "Requests to the local API by status class", ["status"], registry=registry
-        )
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await _refuse_upgrade(receive, send)
         else:
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
         async def counted_send(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
-                self._requests.labels(f"{message['status'] // 100}xx").inc()
+                self._metrics.requests[f"{message['status'] // 100}xx"] += 1
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-content-type-options", b"nosniff"),
@@ -72,42 +59,51 @@ class Gate:
 
         try:
             self._check(scope)
+        except ApiError as refused:
+            body, headers = make_problem(refused.status, refused.detail)
+            headers |= {"content-length": str(len(body)), "connection": "close"}
+            raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+            await counted_send({"type": "http.response.start", "status": refused.status, "headers": raw_headers})
+            await counted_send({"type": "http.response.body", "body": body})
+        else:
             await self._app(scope, _bounded(receive), counted_send)
-        except _Refused as refused:
-            if not started:
-                body, headers = make_problem(refused.status, refused.detail)
-                raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-                raw_headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-                await counted_send({"type": "http.response.start", "status": refused.status, "headers": raw_headers})
-                await counted_send({"type": "http.response.body", "body": body})
 
     def _check(self, scope: Scope) -> None:
         headers = {}
         for name, value in scope["headers"]:
             if name in headers and name in {b"host", b"origin", b"authorization", b"content-length"}:
-                raise _Refused(400, f"{name.decode('latin-1')} is given twice")
+                raise ApiError(400, f"{name.decode('latin-1')} is given twice")
             headers[name] = value.decode("latin-1")
         host = headers.get(b"host", "")
         if not _is_loopback(host):
-            raise _Refused(403, f"Host {host!r}: this API answers only as 127.0.0.1, [::1] or localhost")
+            raise ApiError(403, f"Host {host!r}: this API answers only as 127.0.0.1, [::1] or localhost")
         if scope["method"] not in SAFE_METHODS:
             origin = headers.get(b"origin")
             if origin is not None and origin != f"http://{host}":
-                raise _Refused(403, f"Origin {origin!r}: web pages of other sites may not change anything here")
+                raise ApiError(403, f"Origin {origin!r}: web pages of other sites may not change anything here")
             if headers.get(b"sec-fetch-site", "none") not in OWN_SITES:
-                raise _Refused(403, "web pages of other sites may not change anything here")
+                raise ApiError(403, "web pages of other sites may not change anything here")
         length = headers.get(b"content-length", "0")
         if length.isdecimal() and int(length) > MAX_BODY_BYTES:
-            raise _Refused(413, _too_large(f"{length} bytes are"))
+            raise ApiError(413, _too_large(f"{length} bytes are"))
         if scope["path"].startswith(ADMIN_PATH):
             self._check_token(headers.get(b"authorization", ""))
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer" or not compare_digest(given.strip().encode("latin-1"), self._token):
-            raise _Refused(
+            raise ApiError(
                 401, "send 'Authorization: Bearer …' with the content of api.token in the node's data directory"
             )
+
+
+async def _refuse_upgrade(receive: Receive, send: Send) -> None:
+    try:
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+    except Exception as error:
+        # whoever garbles the upgrade leaves hypercorn in a state in which it cannot even refuse; the guard ends it
+        get("api").debug("upgrade not answered", error=type(error).__name__)
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -120,12 +116,12 @@ def _bounded(receive: Receive) -> Receive:
         with trio.move_on_after(BODY_TIMEOUT_S) as waiting:
             message = await receive()
         if waiting.cancelled_caught:
-            raise _Refused(408, f"the request's body did not arrive within {BODY_TIMEOUT_S:.0f} s")
+            raise ApiError(408, f"the request's body did not arrive within {BODY_TIMEOUT_S:.0f} s")
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > MAX_BODY_BYTES:
-                raise _Refused(413, _too_large("more is"))
+                raise ApiError(413, _too_large("more is"))
         return message
 
     return bounded

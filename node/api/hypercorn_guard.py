@@ -5,6 +5,7 @@ does that (h11 raises ``LocalProtocolError``), and so may other garbage. ``insta
 
 1. Whatever escapes one connection ends that connection only, is counted, and logged in one line.
 2. At most ``MAX_CONNECTIONS`` are open at a time; further ones are closed at once.
+3. A connection its client has closed is gone at once, not after the keep-alive time-out of five seconds.
 
 Found by sending each case of ``tests/node/api/test_hypercorn_guard.py`` to the bare worker. Read again when hypercorn
 is updated.
@@ -47,6 +48,10 @@ class GuardedTCPServer(TCPServer):
                 get("api").debug("connection ended", error=type(error).__name__, detail=str(error))
         finally:
             _open_connections[self.context] -= 1
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
 
 
 def install() -> None:

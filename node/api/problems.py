@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Final
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ledger.refusal import Refusal, TransactionRefused
 from node.client.models import Problem
@@ -25,6 +27,7 @@ from storage.errors import Pruned, StorageError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
+MAX_TRACE_LINES: Final = 30
 UNAVAILABLE: Final = frozenset({Refusal.MEMPOOL_FULL, Refusal.SENDER_QUEUE_FULL, Refusal.DISK_FULL})
 _TITLES: Final = {
     400: ("invalid_request", "The request is not valid"),
@@ -115,10 +118,15 @@ def install(app: FastAPI, log: Log) -> None:
         return answer(500, str(error))
 
     async def internal(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.url.path, exc_info=error)
+        trace = "".join(traceback.format_exception(error)[-MAX_TRACE_LINES:])
+        log.error("request failed", path=request.url.path, trace=trace)
         return answer(500, f"{type(error).__name__}; the node's log says more", retry_may_help=True)
 
+    async def gone(_: Request, __: Exception) -> Response:
+        return answer(400, "the request broke off")  # nobody is there to read it
+
     app.add_exception_handler(TransactionRefused, refused)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(NotFound, not_found)
     app.add_exception_handler(Pruned, not_found)

@@ -26,6 +26,7 @@ from hypercorn.utils import wrap_app
 
 from node.api import hypercorn_guard
 from node.api.application import create_application
+from node.api.metrics import ApiMetrics
 from node.client.connection import SOCKET_NAME, TOKEN_NAME, URL_NAME
 from node.log import get
 from node.service import NodeService
@@ -70,7 +71,8 @@ async def serve_api(
     service: NodeService, config: ApiConfig, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Serves until cancelled; ``task_status.started`` gets the addresses. Errors: CannotServe."""
-    application = create_application(service, load_or_make_token(config.directory / TOKEN_NAME))
+    metrics = ApiMetrics(service.events)
+    application = create_application(service, load_or_make_token(config.directory / TOKEN_NAME), metrics)
     sockets = _open_sockets(config)
     address = _address(sockets, config)
     (config.directory / URL_NAME).write_text(address.url + "\n", "ascii")
@@ -83,11 +85,13 @@ async def serve_api(
         sockets=sockets,
         shutdown_trigger=trio.sleep_forever,
     )
+    service.registry.register(metrics)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve)
             task_status.started(address)
     finally:
+        service.registry.unregister(metrics)  # so that the API can be started again in the same process
         for name in (SOCKET_NAME, URL_NAME):
             (config.directory / name).unlink(missing_ok=True)
 

@@ -108,7 +108,7 @@ class VotingRuleInfo(Model, frozen=True, kw_only=True):
 
 
 class Votes(Model, frozen=True, kw_only=True):
-    """``rule`` is None until one is set: then all that is minted is kept."""
+    """``rule`` is None until one is set: then all that is minted is cast on oneself, or kept by who is no candidate."""
 
     height: int
     account: Party
