@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,38 +13,60 @@ from cli.common import (
     EXIT_USAGE,
     Api,
     AsJson,
+    DataDirectory,
+    DevnetNode,
+    Where,
     ask,
     default_data_directory,
     fail,
     new_app,
-    print_json,
 )
+from cli.output import moment, note, party, print_facts, print_json
+
+if TYPE_CHECKING:
+    from node.client.models import Status
 
 app = new_app("Make, run and look after a node.")
 
-Directory = Annotated[
-    Path | None,
-    typer.Option("--data-dir", "-d", envvar="ECLOUD_DATA_DIR", help="The node's data directory."),
+Bootstrap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bootstrap", metavar="MULTIADDR", help="A node to begin with, with its /p2p/ part. May be repeated."
+    ),
+]
+Listen = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--listen",
+        metavar="MULTIADDR",
+        help="Where other nodes reach this one, like /ip4/0.0.0.0/tcp/4001. May be repeated.",
+    ),
+]
+ApiPort = Annotated[
+    int | None, typer.Option("--api-port", metavar="PORT", help="Port of the local API; 0 takes any free one.")
 ]
 
 
 @app.command()
 def init(
-    genesis: Annotated[
-        Path, typer.Option("--genesis", help="The network's genesis.cbor.", exists=True, dir_okay=False)
-    ],
-    data_dir: Directory = None,
-    bootstrap: Annotated[list[str] | None, typer.Option(help="A node to begin with; may be given often.")] = None,
-    listen: Annotated[list[str] | None, typer.Option(help="Where other nodes reach this one.")] = None,
-    api_port: Annotated[int | None, typer.Option(help="Port of the local API.")] = None,
+    genesis: Annotated[Path, typer.Option("--genesis", metavar="FILE", help="The network's genesis.cbor.")],
+    data_dir: DataDirectory = None,
+    bootstrap: Bootstrap = None,
+    listen: Listen = None,
+    api_port: ApiPort = None,
+    json: AsJson = False,
 ) -> None:
-    """Make a node's data directory: genesis, settings, and a node key of its own."""
+    """Make a node's data directory: genesis, settings, and a node key of its own.
+
+    Nothing that is there is overwritten. Every setting is explained in config.toml, and can be set by a flag or
+    ECLOUD_SECTION_KEY in the environment as well.
+    """
+    from ledger.keys import SigningKey
     from node.configuration import Configuration, ConfigurationError, override
     from node.founding import FoundingError, initialise_node
-    from node.key_files import load_seed
     from p2p.peer_identity import peer_id_from_public_key
 
-    directory = data_dir or default_data_directory()
+    directory, seed = data_dir or default_data_directory(), secrets.token_bytes(32)
     try:
         configuration = override(
             Configuration(),
@@ -53,31 +75,46 @@ def init(
             listen=tuple(listen) if listen else None,
         )
         configuration = override(configuration, "api", port=api_port)
-        initialise_node(directory, genesis.read_bytes(), configuration, secrets.token_bytes(32))
-    except ConfigurationError as error:
+        document = genesis.read_bytes()
+    except (ConfigurationError, OSError) as error:
         fail(str(error), EXIT_USAGE)
+    try:
+        initialise_node(directory, document, configuration, seed)
     except (FoundingError, OSError) as error:
         fail(str(error))
-    from ledger.keys import SigningKey
-
-    public_key = SigningKey(load_seed(directory / "node.key")).public_key
-    typer.echo(f"data directory  {directory}")
-    typer.echo(f"node key        {public_key.hex()}")
-    typer.echo(f"peer id         {peer_id_from_public_key(public_key)}")
-    typer.echo(f"start it with   ecloud node run --data-dir {directory}")
+    public_key = SigningKey(seed).public_key
+    peer_id = peer_id_from_public_key(public_key)
+    if json:
+        print_json({"data_directory": str(directory), "node_key": public_key.hex(), "peer_id": peer_id})
+        return
+    print_facts(
+        [
+            ("data directory", str(directory)),
+            ("node key", public_key.hex()),
+            ("peer id", peer_id),
+            ("start it with", f"ecloud node run --data-dir {directory}"),
+        ]
+    )
 
 
 @app.command()
 def run(
-    data_dir: Directory = None,
-    listen: Annotated[list[str] | None, typer.Option(help="Where other nodes reach this one.")] = None,
-    bootstrap: Annotated[list[str] | None, typer.Option(help="A node to begin with; may be given often.")] = None,
-    api_port: Annotated[int | None, typer.Option(help="Port of the local API; 0 takes any free one.")] = None,
-    halt_height: Annotated[int | None, typer.Option(help="Take no part in heights above this one.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-    json: Annotated[bool | None, typer.Option("--json", help="The log for machines: one JSON object a line.")] = None,
+    data_dir: DataDirectory = None,
+    listen: Listen = None,
+    bootstrap: Bootstrap = None,
+    api_port: ApiPort = None,
+    halt_height: Annotated[
+        int | None, typer.Option("--halt-height", metavar="N", help="Take no part in heights above this one; 0 never.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = None,
+    json: Annotated[bool | None, typer.Option("--json", help="The log for programs: one JSON object a line.")] = None,
 ) -> None:
-    """Run a node until it is told to stop (SIGTERM, or Ctrl-C)."""
+    """Run a node until it is told to stop (SIGTERM, or Ctrl-C).
+
+    Prints a line for each block. Flags outrank the environment, which outranks config.toml in the data directory.
+    """
     from node import log
     from node.configuration import ConfigurationError, load, override
 
@@ -110,32 +147,68 @@ def run(
 
 
 @app.command()
-def status(api: Api = None, data_dir: Directory = None, json: AsJson = False) -> None:
-    """Where a running node stands."""
-    found = ask(api, lambda node: node.status(), data_dir)
+def status(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson = False) -> None:
+    """Show where a running node stands: its chain, its peers, and what it warns of."""
+    found = ask(Where(api, data_dir, node), lambda client: client.status())
     if json:
         print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in _status_rows(found):
-        table.add_row(name, value)
-    Console().print(table)
+    print_facts(_status_facts(found))
+    for warning in found.warnings:
+        note(f"warning: {warning}")
 
 
-def _status_rows(found: Any) -> list[tuple[str, str]]:
-    import msgspec
+def _status_facts(found: Status) -> list[tuple[str, str]]:
+    from node.client.format import count, duration, size
 
+    peers = "none: nobody to agree with" if found.peer_count == 0 else count(found.peer_count)
     return [
-        (name.replace("_", " "), _text(value))
-        for name, value in msgspec.structs.asdict(found).items()
-        if value is not None and value != []
+        ("node", f"{found.name}, version {found.version}"),
+        ("home", "no member runs under this node key" if found.account is None else party(found.account)),
+        ("network", f"{found.network}  {found.chain_id}"),
+        ("up", f"{duration(found.now_ms - found.started_at_ms)}, since {moment(found.started_at_ms)}"),
+        ("height", count(found.height)),
+        ("newest block", f"{found.tip_hash}\n{duration(max(0, found.now_ms - found.tip_time_ms))} ago"),
+        ("state root", found.state_root),
+        ("agreeing on", _engine(found)),
+        ("catching up", _sync(found)),
+        ("final after", _finality(found)),
+        ("waiting", f"{count(found.mempool.transactions)} transactions, {size(found.mempool.size_bytes)}"),
+        ("peers", peers),
+        ("clock", _clock(found)),
+        ("node key", found.node_key),
+        ("peer id", found.peer_id),
     ]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "\n".join(_text(one) for one in value)
-    return str(getattr(value, "label", value))
+def _engine(found: Status) -> str:
+    from node.client.format import count
+
+    engine = found.engine
+    leader = "nobody" if engine.leader is None else "this node" if engine.leader_is_this_node else engine.leader.label
+    follows = "" if engine.votes else "; this node only follows"
+    return f"block {count(engine.height)}, view {engine.view}: the turn of {leader}{follows}"
+
+
+def _sync(found: Status) -> str:
+    from node.client.format import count
+
+    if not found.sync.syncing:
+        return "no, it has what its peers have"
+    return f"to block {count(found.sync.target_height)}, {count(found.sync.blocks_per_second)} blocks a second"
+
+
+def _finality(found: Status) -> str:
+    from node.client.format import duration
+
+    last = found.finality
+    if not last.blocks:
+        return "no block seen yet"
+    return f"{duration(last.p50_ms)} (half of the last {last.blocks} blocks), {duration(last.p95_ms)} (95 %)"
+
+
+def _clock(found: Status) -> str:
+    if found.clock_offset_ms is None:
+        return "not compared: too few peers"
+    ahead = "ahead of" if found.clock_offset_ms >= 0 else "behind"
+    return f"{abs(found.clock_offset_ms)} ms {ahead} the peers'"

@@ -1,0 +1,179 @@
+"""``ecloud devnet``: a whole neighbourhood on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.common import AsJson, fail, new_app
+from cli.output import print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from devnet.operations import NodeState
+
+app = new_app("A whole neighbourhood on this machine: real nodes, real meters, real load profiles.")
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--directory", envvar="ECLOUD_DEVNET", metavar="DIR", help="Where the devnet is; else in the user's state."
+    ),
+]
+Program = Annotated[str, typer.Argument(metavar="NAME", help="A home's node, like bob, or its meter, like bob.meter.")]
+
+
+@app.command()
+def up(
+    nodes: Annotated[int | None, typer.Option("--nodes", metavar="N", help="How many homes. [default: 4]")] = None,
+    blocks: Annotated[
+        int | None, typer.Option("--blocks", metavar="N", help="Stop by itself once every node has N final blocks.")
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at",
+            metavar="HEIGHT:ACTION:NAME",
+            help="Have something happen at a block: kill, restart, pause or resume, like 10:kill:bob. May be repeated.",
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once it runs; stop it with ecloud devnet down.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the chain that is there.")] = False,
+    directory: Directory = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="For programs: one JSON object at the end, nothing else on standard output.")
+    ] = False,
+) -> None:
+    """Start a neighbourhood and watch it; Ctrl-C stops all of it.
+
+    The homes are anne, bob, carla and george, who has the solar roof; more with --nodes. Each has a node of its own and
+    a meter that signs real load profiles, a quarter of an hour of them every ten seconds.
+
+    \b
+    In another terminal:
+      ecloud tui --node anne
+      ecloud wallet send bob 1 WATT --node anne
+      ecloud devnet kill bob
+    """
+    from devnet.up import up as run
+
+    with _errors():
+        status = run(nodes, blocks=blocks, json_output=json, detach=detach, directory=directory, at=at or (), keep=keep)
+    raise typer.Exit(status)
+
+
+@app.command()
+def status(directory: Directory = None, json: AsJson = False) -> None:
+    """Show the devnet's nodes and meters, and where each stands."""
+    from devnet.operations import status as look
+
+    with _errors():
+        found = look(directory)
+    if json:
+        print_json(found)
+        return
+    halt = f", halts at block {found.halt_height}" if found.halt_height else ""
+    print_facts([("devnet", found.directory), ("state", ("runs" if found.running else "does not run") + halt)])
+    typer.echo()
+    print_table(
+        ["home", "node", "meter", ">height", "tip", ">peers", ">pid", "API"],
+        [_node_row(one) for one in found.nodes],
+        empty="no homes",
+    )
+
+
+@app.command()
+def logs(
+    name: Program,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is still to come; Ctrl-C ends.")
+    ] = False,
+    directory: Directory = None,
+) -> None:
+    """Print the log of a node, or of a meter."""
+    from devnet.operations import logs as lines
+
+    with _errors():
+        for line in lines(name, follow=follow, directory=directory):
+            typer.echo(line)
+
+
+@app.command()
+def kill(name: Program, directory: Directory = None) -> None:
+    """End a node or a meter at once, as a power cut would. The others go on."""
+    from devnet.operations import kill as end
+
+    with _errors():
+        end(name, directory)
+    typer.echo(f"{name} is down; start it again with: ecloud devnet restart {name}")
+
+
+@app.command()
+def restart(name: Program, directory: Directory = None) -> None:
+    """Start a node or a meter that is down, or stop and start one that runs."""
+    from devnet.operations import restart as start_again
+
+    with _errors():
+        start_again(name, directory)
+    typer.echo(f"{name} starts; it needs a few seconds to catch up: ecloud devnet status")
+
+
+@app.command()
+def pause(name: Program, directory: Directory = None) -> None:
+    """Freeze a node or a meter: it keeps its connections and says nothing."""
+    from devnet.operations import pause as freeze
+
+    with _errors():
+        freeze(name, directory)
+    typer.echo(f"{name} is paused; let it go on with: ecloud devnet resume {name}")
+
+
+@app.command()
+def resume(name: Program, directory: Directory = None) -> None:
+    """Let a paused node or meter go on."""
+    from devnet.operations import resume as go_on
+
+    with _errors():
+        go_on(name, directory)
+    typer.echo(f"{name} goes on")
+
+
+@app.command()
+def down(directory: Directory = None) -> None:
+    """Stop the devnet, whoever started it. Its chain stays, for ecloud devnet up --keep."""
+    from devnet.operations import down as stop
+
+    with _errors():
+        stopped = stop(directory)
+    forced = f", {stopped.forced} of them by force" if stopped.forced else ""
+    typer.echo(f"stopped {stopped.programs} programs{forced}" if stopped.programs else "nothing was running")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    from devnet.manifest import DevnetError
+
+    try:
+        yield
+    except DevnetError as error:
+        fail(str(error))
+
+
+def _node_row(one: NodeState) -> list[str]:
+    from node.client.format import count
+
+    return [
+        one.name,
+        one.state,
+        one.meter_state,
+        "–" if one.height is None else count(one.height),
+        "–" if one.tip is None else one.tip[:10],
+        "–" if one.peers is None else count(one.peers),
+        "–" if one.pid is None else str(one.pid),
+        one.api_url,
+    ]
