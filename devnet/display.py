@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +17,21 @@ from node.client.events import BlockFinal
 
 SHORT_HASH: Final = 10
 NOTES_KEPT: Final = 5
-LEAST_COLUMNS: Final = 100
+WIDE_COLUMNS: Final = 88
+"""From this width on the table has room for the tips."""
+_TIP: Final = "tip"
+_COLUMNS: Final[tuple[tuple[str, JustifyMethod], ...]] = (
+    ("home", "left"),
+    ("node", "left"),
+    ("height", "right"),
+    (_TIP, "left"),
+    ("final in", "right"),
+    ("peers", "right"),
+    ("produced", "right"),
+    ("missed", "right"),
+    ("reputation", "right"),
+    ("standing", "left"),
+)
 _STATUS_STYLE: Final = {"active": "green", "suspended": "yellow", "expelled": "red"}
 
 
@@ -55,7 +69,8 @@ class Display:
     def show(self, tally: Tally, states: dict[str, str]) -> None:
         """``states``: name → what its processes do: runs, paused, down, starting."""
         if self._live is not None:
-            self._live.update(devnet_table(self._names, tally, states, self._notes), refresh=True)
+            wide = self._console.width >= WIDE_COLUMNS
+            self._live.update(devnet_table(self._names, tally, states, self._notes, wide), refresh=True)
 
 
 def block_line(block: BlockFinal) -> str:
@@ -69,21 +84,15 @@ def block_line(block: BlockFinal) -> str:
     )
 
 
-def devnet_table(names: Sequence[str], tally: Tally, states: dict[str, str], notes: Sequence[str]) -> Table:
-    table = Table(title="devnet", title_justify="left", caption_justify="left", expand=False)
-    table.add_column("home", no_wrap=True)
-    table.add_column("node")
-    table.add_column("height", justify="right")
-    table.add_column("tip", no_wrap=True)
-    table.add_column("final in", justify="right")
-    table.add_column("peers", justify="right")
-    table.add_column("produced", justify="right")
-    table.add_column("missed", justify="right")
-    table.add_column("reputation", justify="right")
-    table.add_column("standing")
+def devnet_table(names: Sequence[str], tally: Tally, states: dict[str, str], notes: Sequence[str], wide: bool) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    for heading, justify in _COLUMNS:
+        if wide or heading != _TIP:
+            table.add_column(heading, justify=justify, no_wrap=True)
     winner = tally.last.producer.label if tally.last is not None else None
     for name in names:
-        table.add_row(*_row(name, name == winner, tally, states.get(name, "down")))
+        cells = _row(name, name == winner, tally, states.get(name, "down"))
+        table.add_row(*(cell for cell, (heading, _) in zip(cells, _COLUMNS, strict=True) if wide or heading != _TIP))
     table.caption = Text("\n".join([*_summary(tally), *notes]))
     return table
 
@@ -115,5 +124,5 @@ def _summary(tally: Tally) -> list[str]:
     finality = "" if middle is None else f"   finality p50 {middle} ms, p95 {most} ms"
     return [
         f"◆ {block_line(tally.last)}",
-        f"{tally.readings} readings   {tally.views_skipped} views skipped{finality}",
+        f"readings {tally.readings}   views skipped {tally.views_skipped}{finality}",
     ]
