@@ -1,0 +1,308 @@
+"""Random neighbourhoods living through random blocks: whatever happens, every sum holds after every block.
+
+What is selected for a block is executed again as somebody else's, with the same result; nothing that is offered,
+however senseless, makes a block invalid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
+
+from ledger.block import BlockContext
+from ledger.committee import committee_at
+from ledger.execute import PrescribedOrder, check_form, execute_block, select_transactions
+from ledger.keys import Domain, SigningKey
+from ledger.pools import withdrawable_mvote
+from ledger.records import (
+    CANDIDATES,
+    NODE_KEYS,
+    READINGS,
+    TIP,
+    CandidateStatus,
+    MeterKind,
+    MeterRole,
+    RuleTarget,
+    VotingRule,
+)
+from ledger.refusal import Refusal, TransactionRefused
+from ledger.statements import SignedStatement, Statement
+from ledger.transactions import (
+    CastVotes,
+    DelegateNodeKey,
+    Payload,
+    RegisterMember,
+    RegisterMeter,
+    Rejoin,
+    ReportEquivocation,
+    SetVotingRule,
+    Transaction,
+    Transfer,
+    WithdrawVotes,
+    decode_transaction,
+)
+from tests.ledger.neighbourhood import (
+    PARAMETERS,
+    PERIOD_MS,
+    Neighbourhood,
+    account_key,
+    make_genesis,
+    meter_key,
+    node_key,
+    seeded_key,
+)
+
+HOMES = ("anne", "bob", "carla", "george", "hugo", "ida")
+EVERYBODY = (*HOMES, "dora", "emil", "stranger")  # dora and emil may be registered, the stranger never is
+
+homes = st.sampled_from(HOMES)
+people = st.sampled_from(EVERYBODY)
+amounts = st.sampled_from([1, 2, 999, 1_000, 50_000, 99_990, 100_000, 10**9]) | st.integers(1, 2 * 10**9)
+
+
+class Street(RuleBasedStateMachine):
+    """The machine's world is a real chain; ``pending`` is what a mempool would hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: list[Transaction] = []
+        self.nonces: dict[bytes, int] = {}
+        self.registers: dict[str, tuple[int, int]] = {}
+        self.node_keys: dict[str, SigningKey] = {name: node_key(name) for name in EVERYBODY}
+        self.rotations = 0
+
+    @initialize(
+        storage_wh=st.sampled_from([0, 1_000]),
+        missed_turn_antes=st.sampled_from([100, 10_000]),
+        ante_divisor=st.sampled_from([10_000, 100]),
+    )
+    def begin(self, storage_wh: int, missed_turn_antes: int, ante_divisor: int) -> None:
+        parameters = replace(PARAMETERS, missed_turn_antes=missed_turn_antes, ante_divisor=ante_divisor)
+        genesis = make_genesis(
+            HOMES,
+            parameters,
+            without_node=["ida"],
+            kinds={"hugo": MeterKind.LOAD, "ida": MeterKind.MIXED},
+            storage_wh=storage_wh,
+        )
+        keeping = replace(genesis.members[1], voting_rule=VotingRule(keep_bps=10_000, targets=()))
+        members = (genesis.members[0], keeping, *genesis.members[2:])
+        self.street = Neighbourhood(replace(genesis, members=members))
+
+    def offer(self, name: str, payload: Payload, key: SigningKey | None = None, **terms: Any) -> None:
+        signer = (key or account_key(name)).public_key
+        nonce = self.nonces.get(signer, 0)
+        transaction = self.street.sign(name, payload, key=key, nonce=nonce, **terms)
+        self.pending.append(transaction)
+        try:
+            check_form(transaction, self.street.chain_id)
+        except TransactionRefused:
+            return  # it will never use its nonce
+        self.nonces[signer] = nonce + 1
+
+    @rule(sender=people, recipient=people, token=st.sampled_from([1, 1, 1, 2, 3]), amount=amounts)
+    def transfer(self, sender: str, recipient: str, token: int, amount: int) -> None:
+        payload = Transfer(recipient=account_key(recipient).public_key, token=token, amount=amount, memo="")
+        self.offer(sender, payload)
+
+    @rule(backer=people, candidate=people, part=st.sampled_from([1, 1, 2, 1_000]), more=st.integers(0, 1))
+    def cast(self, backer: str, candidate: str, part: int, more: int) -> None:
+        amount = self.street.account(backer).votes_mvote // part + more
+        self.offer(backer, CastVotes(candidate=account_key(candidate).public_key, amount_mvote=amount))
+
+    @rule(backer=homes, source=homes, candidate=homes, less=st.sampled_from([0, 0, 1, 500]))
+    def move_votes(self, backer: str, source: str, candidate: str, less: int) -> None:
+        """All of a backer's part in one pool, most often its own, into another, less a little."""
+        for pool in (source, backer):
+            found = CANDIDATES.get(self.street.state, account_key(pool).public_key)
+            part = withdrawable_mvote(found, self.street.shares(pool, backer)) if found else 0
+            if part > less + 100:
+                key = account_key(pool).public_key
+                self.offer(backer, WithdrawVotes(candidate=key, amount_mvote=part - 20))
+                cast = CastVotes(candidate=account_key(candidate).public_key, amount_mvote=part - 20 - less)
+                self.offer(backer, cast)
+                return
+
+    @rule(backer=homes, candidate=homes, part=st.sampled_from([1, 1, 2, 1_000]), more=st.sampled_from([0, 0, 1]))
+    def withdraw(self, backer: str, candidate: str, part: int, more: int) -> None:
+        found = CANDIDATES.get(self.street.state, account_key(candidate).public_key)
+        worth = withdrawable_mvote(found, self.street.shares(candidate, backer)) if found else 0
+        amount = worth // part + more
+        self.offer(backer, WithdrawVotes(candidate=account_key(candidate).public_key, amount_mvote=amount))
+
+    @rule(owner=people, keep_bps=st.integers(0, 10_000), chosen=st.lists(people, max_size=3, unique=True))
+    def set_rule(self, owner: str, keep_bps: int, chosen: list[str]) -> None:
+        shares = [10_000 // len(chosen) for _ in chosen]
+        shares[:1] = [share + 10_000 - sum(shares) for share in shares[:1]]
+        targets = tuple(
+            RuleTarget(candidate=account_key(name).public_key, share_bps=share)
+            for name, share in zip(chosen, shares, strict=True)
+        )
+        self.offer(owner, SetVotingRule(keep_bps=keep_bps, targets=targets))
+
+    @rule(name=people, with_node_key=st.booleans())
+    def rejoin(self, name: str, with_node_key: bool) -> None:
+        self.offer(name, Rejoin(), key=self.node_keys[name] if with_node_key else None)
+
+    @rule(approver=st.sampled_from(["anne", "anne", "bob"]), name=people)
+    def register(self, approver: str, name: str) -> None:
+        payload = RegisterMember(account=account_key(name).public_key, name=name, roles=0, feeder="feeder-1")
+        self.offer(approver, payload)
+
+    @rule(name=people, role=st.sampled_from(list(MeterRole)), number=st.integers(0, 1))
+    def register_meter(self, name: str, role: MeterRole, number: int) -> None:
+        key = meter_key(name) if number == 0 else seeded_key("sub meter", name)
+        payload = RegisterMeter(
+            meter=key.public_key,
+            owner=account_key(name).public_key,
+            kind=MeterKind.SOLAR,
+            role=role,
+            import_nameplate_w=11_000,
+            export_nameplate_w=8_000,
+            storage_capacity_wh=500,
+            import_wh=50_000,
+            export_wh=20_000,
+        )
+        self.offer("anne", payload)
+
+    @rule(name=people, fresh=st.booleans())
+    def delegate(self, name: str, fresh: bool) -> None:
+        if fresh:
+            self.rotations += 1
+            self.node_keys[name] = seeded_key("node", name, self.rotations)
+        key = self.node_keys[name]
+        proof = key.sign(Domain.NODE_KEY, self.street.chain_id, account_key(name).public_key)
+        self.offer(name, DelegateNodeKey(node_key=key.public_key, proof=proof))
+
+    @rule(reporter=homes, guilty=people, back=st.integers(0, 3), kind=st.sampled_from([0, 1, 3]))
+    def report(self, reporter: str, guilty: str, back: int, kind: int) -> None:
+        key = self.node_keys[guilty]
+        height = max(0, self.street.height + 1 - back)
+        statements = [Statement(kind=kind, height=height, view=0, block_hash=bytes([n]) * 32) for n in (1, 2)]
+        first, second = (
+            SignedStatement(statement=one, signature=key.sign(one.domain(), self.street.chain_id, one.message()))
+            for one in statements
+        )
+        payload = ReportEquivocation(node_key=key.public_key, first=first, second=second)
+        self.offer(reporter, payload, key=self.node_keys[reporter] if back % 2 else None)
+
+    @rule(
+        name=people,
+        periods_ahead=st.integers(-1, 1),
+        import_wh=st.integers(0, 2_000),
+        export_wh=st.integers(0, 2_300),
+        twice=st.sampled_from([False, False, False, True]),
+    )
+    def read_meter(self, name: str, periods_ahead: int, import_wh: int, export_wh: int, twice: bool) -> None:
+        period = self.street.time_ms // PERIOD_MS + periods_ahead
+        imported, exported = self.registers.get(name, (0, 0))
+        self.registers[name] = imported + import_wh, exported + export_wh
+        for extra in range(1 + twice):
+            self.pending.append(
+                self.street.reading(name, period, *self.registers[name], sampled_at_ms=(period + 1) * PERIOD_MS + extra)
+            )
+
+    @rule(
+        name=people,
+        nonce=st.integers(0, 70),
+        fee_uwatt=st.sampled_from([0, 1_000, 10**10]),
+        valid_for=st.integers(-1, 6_000),
+    )
+    def offer_nonsense(self, name: str, nonce: int, fee_uwatt: int, valid_for: int) -> None:
+        self.pending.append(
+            self.street.sign(
+                name,
+                Rejoin(),
+                nonce=nonce,
+                fee_uwatt=fee_uwatt,
+                valid_until_height=max(0, self.street.height + valid_for),
+            )
+        )
+
+    @rule(
+        turn=st.integers(0, 10**6),
+        misses=st.lists(st.integers(0, 10**6), max_size=3),
+        absent=st.lists(homes, max_size=3),
+        after_ms=st.sampled_from([1, 2_000, 2_000, PERIOD_MS, 6 * PERIOD_MS]),
+        max_count=st.sampled_from([1_000, 1_000, 3]),
+        max_bytes=st.sampled_from([10**6, 10**6, 600]),
+    )
+    def block_of_what_is_pending(
+        self, turn: int, misses: list[int], absent: list[str], after_ms: int, max_count: int, max_bytes: int
+    ) -> None:
+        street = self.street
+        context = self.context(turn, misses, absent, after_ms)
+        taken, result = select_transactions(street.reader, context, self.pending, max_bytes, max_count)
+        travelled = [decode_transaction(one.raw) for one in taken]
+        assert all(one.has_valid_signature() for one in travelled)
+        assert execute_block(street.reader, context, travelled) == result
+        assert [PrescribedOrder(context.beacon).key(one) for one in taken] == sorted(
+            PrescribedOrder(context.beacon).key(one) for one in taken
+        )
+        street.commit(context, result)
+        if max_count == 1_000 and max_bytes == 10**6:
+            self.forget_what_is_pending()
+        else:
+            self.pending = [one for one in self.pending if one not in taken]
+
+    @rule(count=st.sampled_from([1, 3, 9]), turn=st.integers(0, 10**6), absent=st.lists(homes, max_size=2))
+    def empty_blocks(self, count: int, turn: int, absent: list[str]) -> None:
+        for number in range(count):
+            context = self.context(turn + 7 * number, [], absent, 2_000)
+            self.street.commit(context, execute_block(self.street.reader, context, []))
+
+    def context(self, turn: int, misses: list[int], absent: list[str], after_ms: int) -> BlockContext:
+        """The next block's, with leaders from the committee in force, whatever their status."""
+        names = {account_key(name).public_key: name for name in EVERYBODY}
+        members = committee_at(self.street.reader, self.street.height + 1).members
+        committee = [names[member.account] for member in members]
+        return self.street.context(
+            committee[turn % len(committee)],
+            skipped=[committee[miss % len(committee)] for miss in misses],
+            absent=absent,
+            after_ms=after_ms,
+        )
+
+    def forget_what_is_pending(self) -> None:
+        """What was left out stays out; the next transactions take the nonces the state wants."""
+        self.pending = []
+        self.nonces = {}
+        for name in EVERYBODY:
+            self.nonces[account_key(name).public_key] = self.street.account(name).nonce
+            record = NODE_KEYS.get(self.street.state, self.node_keys[name].public_key)
+            self.nonces[self.node_keys[name].public_key] = record.nonce if record else 0
+
+    @invariant()
+    def candidates_are_in_order(self) -> None:
+        state = self.street.state
+        tip = TIP.get(state)
+        assert tip is not None
+        for _, candidate in CANDIDATES.scan(state):
+            assert candidate.last_mined_height <= tip.height
+            assert candidate.epoch_signed <= candidate.epoch_counted <= PARAMETERS.epoch_blocks
+            assert (candidate.suspended_height > 0) == (candidate.status == CandidateStatus.SUSPENDED)
+            assert all(pot.release_height > tip.height and pot.amount_mvote for pot in candidate.frozen)
+        members = committee_at(state, tip.height + 1).members
+        assert list(members) == sorted(members, key=lambda member: member.account)
+        weights = [member.weight for member in members]
+        assert weights
+        assert len(weights) < 4 or 3 * max(weights) < sum(weights)
+
+    @invariant()
+    def readings_never_outgrow_the_window(self) -> None:
+        assert len(list(READINGS.scan(self.street.state))) < 400
+
+    @invariant()
+    def no_refusal_is_one_that_would_have_made_the_block_invalid(self) -> None:
+        if self.street.height == 0:
+            return
+        never = {Refusal.NONCE_USED, Refusal.FEE_TOO_LOW, Refusal.EXPIRED, Refusal.MALFORMED, Refusal.DUPLICATE}
+        assert not never & {receipt.reason for receipt in self.street.last_result.receipts}
+
+
+TestStreet = Street.TestCase
+TestStreet.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
