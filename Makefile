@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
-.PHONY: setup devnet test lint types contracts check format clean
+.PHONY: setup devnet test lint types contracts check format bench-transfers clean
 
 setup: .venv/.installed
 
@@ -37,6 +37,10 @@ check: lint types contracts test
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Run it on an otherwise idle machine.
+bench-transfers: setup
+	$(BIN)/python -m bench.transfers
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
