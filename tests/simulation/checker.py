@@ -4,7 +4,8 @@
 2. Certificates that honest homes pass on are true, and in no view are two blocks notarized.
 3. No honest home says what would convict it: two notarize or finalize votes, nullify and finalize, two proposals.
 4. Evidence names byzantine homes only, and is true.
-5. Nothing is broadcast that is not on the disk (votes and proposals of one's own).
+5. No vote or proposal of one's own is sent that is not on the disk. (Who lost its journal, and so is silent, may pass
+   on what it once proposed.)
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Checker:
         elif isinstance(message, Proposal):
             if message.node_key == home.node_key:
                 self._says(home, message.statement)
-                if home.disk.height < message.height:
+                if home.disk.height < message.height and home.engine.is_voting:
                     self._require(
                         (message.height, message.view) in home.disk.proposals,
                         f"home {home.number} sent a proposal that is not on its disk",

@@ -91,6 +91,7 @@ class World:
         self.disk_ms = rng.choice((0, 0, 10, 80))
         self.slow_work_ms = rng.choice((0, 20, 400))
         self.cut: set[tuple[int, int]] = set()
+        self.extra_ms: dict[int, int] = {}  # sender → what its messages take longer
         self.commits: dict[int, list[int]] = {number: [] for number in self.homes}
         self.adversary = Adversary(self, setting.style)
 
@@ -111,14 +112,18 @@ class World:
             self.at(rng.randint(5_000, 30_000), self._partition)
             self.at(rng.randint(3_000, 15_000), self._break_one)
             self.at(self.heal_ms, self._heal)
-        while self._events and self._events[0][0] <= self.setting.end_ms:
-            self.now_ms, _, call = heapq.heappop(self._events)
-            call()
+        self.run_until(self.setting.end_ms)
         self._check_progress()
         self.report.heights = max(self.checker.final)
         self.report.evidence = len(self.checker.evidence)
         self.report.views = max((view for _, _, view in self.checker.said), default=0)
         return self.report
+
+    def run_until(self, end_ms: int) -> None:
+        while self._events and self._events[0][0] <= end_ms:
+            self.now_ms, _, call = heapq.heappop(self._events)
+            call()
+        self.now_ms = end_ms
 
     @property
     def is_calm(self) -> bool:
@@ -156,18 +161,22 @@ class World:
     def _break_one(self) -> None:
         if self.is_calm:
             return
-        home = self.homes[self.rng.choice(list(self.homes))]
-        if home.up:
-            if self.rng.random() < 0.7:
+        power_cut = self.rng.random() < 0.1
+        for home in self.homes.values() if power_cut else [self.homes[self.rng.choice(list(self.homes))]]:
+            if home.up and self.rng.random() < 0.7:
                 home.crash_at_write = True
-            else:
+            elif home.up:
                 home.crash()
         self.at(self.now_ms + self.rng.randint(1_000, 12_000), self._break_one)
 
     def _heal(self) -> None:
         self.cut = set()
+        storm = self.rng.random() < 0.5  # everyone goes on from what is on the disk, and from nothing else
         for home in self.homes.values():
             home.crash_at_write = False
+            if home.up and storm:
+                home.crash()
+        for home in self.homes.values():
             if not home.up:
                 home.boot()
 
@@ -238,6 +247,7 @@ class World:
             return
         for _ in range(2 if not calm and rng.random() < self.duplication else 1):
             delay_ms = rng.randint(20, 250) if calm else rng.randint(10, self.slowest_ms)
+            delay_ms += self.extra_ms.get(sender.number, 0)
             self.at(self.now_ms + delay_ms, lambda: call() if receiver.up else None)
 
     def tell(self, receiver: int, message: Message, source: bytes, delay_ms: int) -> None:
