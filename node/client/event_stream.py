@@ -42,10 +42,12 @@ async def follow_events(connection: Connection, after_height: int | None) -> Asy
             if not problem.retry_may_help:
                 raise
             lost = problem
-        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-            lost = connection.away(error)
         except (SSEError, msgspec.DecodeError) as error:
             lost = UnexpectedAnswer(f"{connection.where} does not send events as a node does ({error})")
+        except UnexpectedAnswer as error:
+            lost = error
+        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
+            lost = connection.away(error)
         if not was_away:
             yield Away(detail=str(lost), retry_in_ms=retry_ms)
         was_away = True
@@ -58,12 +60,25 @@ async def _one_connection(connection: Connection, seen: int | None) -> AsyncGene
     async with connection.stream("/v1/events", headers) as response:
         yield Back(height=_height(response))
         async with aclosing(EventSource(response).aiter_sse()) as messages:
-            async for message in messages:
-                event = _event(message)
-                if event is not None:
-                    yield event
-                if isinstance(event, Dropped):
-                    return
+            try:
+                async for message in messages:
+                    event = _event(message)
+                    if event is not None:
+                        yield event
+                    if isinstance(event, Dropped):
+                        return
+            finally:
+                await _unwind(messages)
+
+
+async def _unwind(messages: AsyncGenerator[ServerSentEvent, None]) -> None:
+    """Ends httpx's own generators below, which it leaves to the garbage collector when an answer is not read to its
+    end: a read that is cancelled unwinds them all.
+    """
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async for _ in messages:
+            pass
 
 
 def _event(message: ServerSentEvent) -> NodeEvent | None:

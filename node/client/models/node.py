@@ -62,7 +62,7 @@ class Status(Model, frozen=True, kw_only=True):
     mempool: MempoolStatus
     peer_count: int
     disk_full: bool
-    clock_offset_ms: int | None  # own clock minus the peers' median; None while too few peers are known
+    clock_offset_ms: int | None  # the peers' median clock minus this node's; None without peers
     clock_warning: bool
     warnings: list[str]
 
