@@ -67,6 +67,7 @@ class Neighbourhood:
     balances: dict[str, int] = field(default_factory=lambda: {PARTIES[name].address: 250_000_000 for name in NAMES})
     nonces: dict[str, int] = field(default_factory=dict)
     registers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     # ------------------------------------------------------------------------------------------------ what happens
 
@@ -166,7 +167,7 @@ class Neighbourhood:
             disk_full=False,
             clock_offset_ms=4,
             clock_warning=False,
-            warnings=[],
+            warnings=list(self.warnings),
         )
 
     def genesis(self) -> models.Genesis:
@@ -438,6 +439,10 @@ class Neighbourhood:
             refusal=refusal,
             note=None if height is None else "",
         )
+
+    def pending_page(self) -> models.PendingPage:
+        waiting = [self._decoded(one, None, None, None) for one in self.pending]
+        return models.PendingPage(transactions=waiting, total=len(waiting))
 
     def pending_transaction(self, transaction_id: str) -> models.Transaction | None:
         found = next((one for one in self.pending if one.id.hex() == transaction_id), None)

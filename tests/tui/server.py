@@ -24,11 +24,14 @@ _STOP = b""
 
 
 class RecordedNode:
-    """Use as a context manager. ``refuse_next`` makes the next submission fail with that refusal."""
+    """Use as a context manager. ``refuse_next`` makes the next submission fail with that refusal; ``vanish_on_submit``
+    makes the node go away with it, unanswered.
+    """
 
     def __init__(self, neighbourhood: Neighbourhood) -> None:
         self.neighbourhood = neighbourhood
         self.refuse_next: TransactionRefused | None = None
+        self.vanish_on_submit = False
         self.submitted: list[bytes] = []
         self._lock = threading.Lock()
         self._streams: list[queue.Queue[bytes]] = []
@@ -131,6 +134,8 @@ class RecordedNode:
                     if not 1 <= height <= there.height + 1:
                         return None
                     return there.draw(height, int(query["view"]) if "view" in query else None)
+                case ["transactions", "pending"]:
+                    return there.pending_page()
                 case ["transactions", which]:
                     return there.transactions.get(which) or there.pending_transaction(which)
                 case ["accounts", who]:
@@ -185,6 +190,12 @@ def _handler(node: RecordedNode) -> Callable[..., BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
+            if node.vanish_on_submit:
+                node.vanish_on_submit = False
+                node.submitted.append(raw)
+                node.stop()
+                self.close_connection = True
+                return
             try:
                 accepted = node.take(raw)
             except TransactionRefused as refused:

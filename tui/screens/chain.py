@@ -76,10 +76,12 @@ class ChainScreen(LiveScreen):
     PLACE: ClassVar[Place] = Place("chain", "c", "Chain", "Blocks, transactions, accounts, field by field")
     AUTO_FOCUS = "#blocks"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "jump", "Jump", key_display="/"),
-        Binding("t", "tip", "Tip"),
-        Binding("x", "raw", "Raw bytes"),
-        Binding("escape", "back", "Back"),
+        Binding(
+            "slash", "jump", "Jump", key_display="/", tooltip="jump to a height, id, address or name; or type a height"
+        ),
+        Binding("t", "tip", "Tip", tooltip="go to the newest block and follow it"),
+        Binding("x", "raw", "Raw bytes", tooltip="the bytes of the transaction shown"),
+        Binding("escape", "back", "Back", tooltip="back from what Enter or a jump has opened"),
     ]
 
     def body(self) -> ComposeResult:

@@ -65,11 +65,11 @@ class ElectionScreen(LiveScreen):
     )
     AUTO_FOCUS = "#entries"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "Earlier", key_display="←"),
-        Binding("right", "step(1)", "Later", key_display="→"),
-        Binding("n,escape", "next", "Next draw", key_display="n"),
-        Binding("v", "view", "View"),
-        Binding("b", "block", "Block"),
+        Binding("left", "step(-1)", "Earlier", key_display="←", tooltip="the draw of the height before"),
+        Binding("right", "step(1)", "Later", key_display="→", tooltip="the draw of the height after"),
+        Binding("n,escape", "next", "Next draw", key_display="n", tooltip="the next draw, and follow it"),
+        Binding("v", "view", "View", tooltip="the draws of the turns skipped at this height"),
+        Binding("b", "block", "Block", tooltip="the block of this height"),
     ]
 
     def body(self) -> ComposeResult:

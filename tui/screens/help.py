@@ -43,7 +43,7 @@ class HelpScreen(ModalScreen[None]):
 
     def _sections(self) -> list[RenderableType]:
         own = [
-            (binding.key_display or _key_name(binding.key), binding.description)
+            (binding.key_display or _key_name(binding.key), binding.tooltip or binding.description)
             for binding in type(self._about).BINDINGS
             if isinstance(binding, Binding)
         ]

@@ -48,8 +48,8 @@ class WalletScreen(LiveScreen):
     PLACE: ClassVar[Place] = Place("wallet", "w", "Wallet", "Balances, history, send with confirmation, receive")
     AUTO_FOCUS = "#wallets"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "send", "Send"),
-        Binding("r", "receive", "Receive"),
+        Binding("s", "send", "Send", tooltip="send from the wallet under the cursor"),
+        Binding("r", "receive", "Receive", tooltip="the address of the wallet under the cursor"),
     ]
 
     def body(self) -> ComposeResult:
