@@ -25,9 +25,11 @@ from consensus.engine.events import (
     Instant,
     JournalContents,
     Outbox,
+    Record,
     SetTimer,
     Timer,
     TimerKind,
+    height_of,
 )
 from consensus.engine.path import CertificatePath, newest
 from consensus.engine.records import Records
@@ -117,9 +119,16 @@ class Agreement:
 
     def _replay(self, journal: JournalContents) -> None:
         """Takes back what this node knew and said. The journal is its own: nothing in it is verified again."""
+        records: tuple[Record, ...] = (
+            *journal.votes,
+            *journal.certificates,
+            *journal.bodies,
+            *journal.proposals,
+        )
+        for record in records:
+            assert height_of(record) == self.height, "a journal is replayed at its own height only"
         self._records.restore(journal)
         for certificate in journal.certificates:
-            assert certificate.height == self.height
             self._take(certificate)
         self.view = self.held.highest_view + 1
         for block in journal.bodies:

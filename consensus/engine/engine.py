@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from consensus.block import Block, Certificate
-from consensus.certificates import extend_certificate, signatures_of
+from consensus.certificates import build_certificate, signatures_of, statement_of
 from consensus.committee import Committee
 from consensus.engine.agreement import Agreement
 from consensus.engine.events import (
@@ -18,11 +18,12 @@ from consensus.engine.events import (
     JournalContents,
     Outbox,
     Timer,
+    height_of,
 )
 from consensus.engine.neighbours import Early, EarlyMessages, Pace
 from consensus.messages import Message, Proposal, Vote, Votes
 from consensus.verifier import Signer, Verifier
-from ledger.statements import Statement, StatementKind
+from ledger.statements import StatementKind
 
 CLOSINGS_REMEMBERED: Final = 16
 
@@ -31,39 +32,38 @@ class Closing:
     """The finalize certificate of the last closed height, growing while late votes come in."""
 
     def __init__(self, certificate: Certificate, committee: Committee) -> None:
+        signatures = signatures_of(certificate, committee)
         assert certificate.kind == StatementKind.FINALIZE
-        self.certificate = certificate
+        assert signatures is not None
+        self.statement = statement_of(certificate)
+        self._certificate = certificate
         self._committee = committee
+        self._signatures = signatures
+        self._has_grown = False
+
+    @property
+    def certificate(self) -> Certificate:
+        if self._has_grown:
+            self._certificate = build_certificate(self.statement, self._signatures, self._committee)
+            self._has_grown = False
+        return self._certificate
 
     def add_vote(self, vote: Vote, verifier: Verifier) -> None:
-        statement = vote.statement
-        final = self.certificate
-        if statement.kind != StatementKind.FINALIZE or statement.view != final.view:
-            return
-        if statement.block_hash == final.block_hash and statement.height == final.height:
+        if vote.statement == self.statement:
             index = self._committee.index_of_voter(vote.node_key)
             if index is not None:
-                self._extend({index: vote.signature}, statement, verifier)
+                self._add(index, vote.signature, verifier)
 
     def add_certificate(self, certificate: Certificate, verifier: Verifier) -> None:
-        final = self.certificate
-        if (certificate.kind, certificate.height, certificate.view, certificate.block_hash) == (
-            final.kind,
-            final.height,
-            final.view,
-            final.block_hash,
-        ):
-            statement = Statement(final.kind, final.height, final.view, final.block_hash)
-            self._extend(signatures_of(certificate, self._committee) or {}, statement, verifier)
+        if len(self._signatures) < len(self._committee) and statement_of(certificate) == self.statement:
+            for index, signature in (signatures_of(certificate, self._committee) or {}).items():
+                self._add(index, signature, verifier)
 
-    def _extend(self, signatures: Mapping[int, bytes], statement: Statement, verifier: Verifier) -> None:
-        held = signatures_of(self.certificate, self._committee) or {}
-        more = {
-            index: signature
-            for index, signature in signatures.items()
-            if index not in held and verifier.statement(self._committee.seats[index].node_key, statement, signature)
-        }
-        self.certificate = extend_certificate(self.certificate, more, self._committee)
+    def _add(self, index: int, signature: bytes, verifier: Verifier) -> None:
+        node_key = self._committee.seats[index].node_key
+        if index not in self._signatures and verifier.statement(node_key, self.statement, signature):
+            self._signatures[index] = signature
+            self._has_grown = True
 
 
 class Engine:
@@ -120,7 +120,7 @@ class Engine:
         for _, message in early.take():
             if agreement.closed:
                 break
-            if _height_of(message) == context.height:
+            if height_of(message) == context.height:
                 self._deliver(agreement, message, now)
         return self._finish(now)
 
@@ -239,7 +239,7 @@ class Engine:
     def _hear_of_closed(
         self, agreement: Agreement, message: Early, height: int, node_key: bytes | None, now: Instant
     ) -> None:
-        if self._closing is not None and height == self._closing.certificate.height:
+        if self._closing is not None and height == self._closing.statement.height:
             if isinstance(message, Vote):
                 self._closing.add_vote(message, self._verifier)
             elif isinstance(message, Certificate):
@@ -276,13 +276,13 @@ class Engine:
         certificate, committee = context.parent_certificate, context.parent_committee
         if certificate is None or committee is None:
             self._closing = None
-        elif self._closing is None or self._closing.certificate.block_hash != context.parent_hash:
+        elif self._closing is None or self._closing.statement.block_hash != context.parent_hash:
             self._closing = Closing(certificate, committee)
 
     def _close(self, agreement: Agreement, now: Instant) -> None:
         final = agreement.finalization
         assert final is not None
-        if self._closing is None or self._closing.certificate.height < final.height:
+        if self._closing is None or self._closing.statement.height < final.height:
             self._closing = Closing(final, agreement.committee)
             self._note_closed(agreement.height, now)
 
@@ -296,7 +296,3 @@ class Engine:
         self._closed_at_ms.setdefault(height, now.monotonic_ms)
         while len(self._closed_at_ms) > CLOSINGS_REMEMBERED:
             del self._closed_at_ms[next(iter(self._closed_at_ms))]
-
-
-def _height_of(message: Early) -> int:
-    return message.statement.height if isinstance(message, Vote) else message.height

@@ -21,6 +21,12 @@ Record = Vote | Certificate | Block | Proposal
 proposal's (height, view). Writing a key again replaces what was there."""
 
 
+def height_of(record: Record) -> int:
+    if isinstance(record, Vote):
+        return record.statement.height
+    return record.header.height if isinstance(record, Block) else record.height
+
+
 class Instant(NamedTuple):
     """Both clocks, read together."""
 

@@ -6,6 +6,7 @@
 4. Evidence names byzantine homes only, and is true.
 5. No vote or proposal of one's own is sent that is not on the disk. (Who lost its journal, and so is silent, may pass
    on what it once proposed.)
+6. Buffers keep their bounds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from consensus.block import Block, Certificate
 from consensus.certificates import verify_certificate
 from consensus.engine import Evidence
+from consensus.engine.neighbours import EARLY_MESSAGES_PER_MEMBER
 from consensus.messages import Message, Proposal, Votes
 from ledger.statements import Statement, StatementKind, contradict
 from tests.simulation.chain import GENESIS_HASH
@@ -70,6 +72,8 @@ class Checker:
         named = (certificate.kind, certificate.height, certificate.block_hash)
         self._require(named == (StatementKind.FINALIZE, height, block_hash), "a commit by a certificate of another")
         self._certificate(home, certificate)
+        bound = EARLY_MESSAGES_PER_MEMBER * self.world.setting.homes
+        self._require(len(home.engine._early) <= bound, "more early messages than are allowed")
 
     def sees_evidence(self, home: Home, evidence: Evidence) -> None:
         offender = self.world.number_of(evidence.node_key)
