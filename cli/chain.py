@@ -109,13 +109,13 @@ def committee(
     )
     typer.echo()
     print_table(
-        ["member", ">weight", ">part", ">pool", ">reputation", "node key"],
+        ["member", ">weight", ">part", ">pool, VOTE", ">reputation", "node key"],
         [
             [
                 one.account.label,
                 count(one.weight),
                 percent(one.weight * 10_000 // found.total_weight),
-                vote(one.pool_mvote, aligned=True),
+                vote(one.pool_mvote, unit=False, aligned=True),
                 reputation(one.reputation_milli),
                 one.node_key,
             ]

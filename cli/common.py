@@ -133,6 +133,8 @@ def client_errors(where: Where) -> Iterator[None]:
     try:
         yield
     except NodeAway as error:
+        if where.node is not None:
+            fail(f"{where.node}'s node does not answer; see: ecloud devnet status", EXIT_AWAY)
         fail(f"{error}{_devnet_hint(where)}", EXIT_AWAY)
     except NotFinal as error:
         fail(str(error), EXIT_NOT_FINAL)

@@ -30,15 +30,15 @@ def meters(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = N
     from node.client.format import count, energy
 
     print_table(
-        ["owner", "meter", "kind", "role", ">taken in", ">fed in", "last period's end", ""],
+        ["owner", "meter", "kind", "role", ">taken in, kWh", ">fed in, kWh", "last period's end", ""],
         [
             [
                 one.owner.label,
                 one.meter[:SHORT_KEY],
                 one.kind,
                 one.role,
-                energy(one.import_wh, aligned=True),
-                energy(one.export_wh, aligned=True),
+                energy(one.import_wh, unit=False, aligned=True),
+                energy(one.export_wh, unit=False, aligned=True),
                 moment(one.last_period_end_ms) if one.last_period is not None else "no reading yet",
                 "suspended" if one.suspended else f"up to {count(one.import_nameplate_w)} W in",
             ]
@@ -70,17 +70,26 @@ def readings(
     from node.client.format import energy, vote
 
     print_table(
-        ["period begins", "owner", "meter", ">taken in", ">fed in", ">minted", ">register in", ">register out"],
+        [
+            "period begins",
+            "owner",
+            "meter",
+            ">taken in, kWh",
+            ">fed in, kWh",
+            ">minted, VOTE",
+            ">register in",
+            ">register out",
+        ],
         [
             [
                 moment(one.period_start_ms),
                 one.owner.label,
                 one.meter[:SHORT_KEY],
-                "–" if one.imported_wh is None else energy(one.imported_wh, aligned=True),
-                "–" if one.exported_wh is None else energy(one.exported_wh, aligned=True),
-                vote(one.minted_mvote, aligned=True),
-                energy(one.import_wh, aligned=True),
-                energy(one.export_wh, aligned=True),
+                "–" if one.imported_wh is None else energy(one.imported_wh, unit=False, aligned=True),
+                "–" if one.exported_wh is None else energy(one.exported_wh, unit=False, aligned=True),
+                vote(one.minted_mvote, unit=False, aligned=True),
+                energy(one.import_wh, unit=False, aligned=True),
+                energy(one.export_wh, unit=False, aligned=True),
             ]
             for one in found.readings
         ],

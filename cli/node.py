@@ -76,8 +76,10 @@ def init(
         )
         configuration = override(configuration, "api", port=api_port)
         document = genesis.read_bytes()
-    except (ConfigurationError, OSError) as error:
+    except ConfigurationError as error:
         fail(str(error), EXIT_USAGE)
+    except OSError as error:
+        fail(f"--genesis {genesis}: {error.strerror}", EXIT_USAGE)
     try:
         initialise_node(directory, document, configuration, seed)
     except (FoundingError, OSError) as error:

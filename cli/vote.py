@@ -124,7 +124,7 @@ def rule(
     """
     from ledger.records import RuleTarget
     from ledger.transactions import SetVotingRule
-    from node.client.format import percent, watt
+    from node.client.format import watt
 
     signing = Signing(Where(api, data_dir, node), wallet, wallets, password_file, fee, yes, no_wait, timeout, json)
     keep_bps = _percent(keep, "--keep")
@@ -134,8 +134,8 @@ def rule(
     accounts, minimum_uwatt = ask(signing.where, lambda client: _accounts_and_fee(client, list(shares)))
     fee_uwatt = fee_of(signing, minimum_uwatt)
     named = list(zip(accounts, shares.values(), strict=True))
-    rows = [("keep", percent(keep_bps))]
-    rows += [(f"{percent(bps)} of the rest", party(account.account)) for account, bps in named]
+    rows = [("keep", _percent_text(keep_bps))]
+    rows += [(f"{_percent_text(bps)} of the rest", party(account.account)) for account, bps in named]
     rows += [("from", f"{own.name}  {own.address}"), ("fee", watt(fee_uwatt))]
     confirm("Set this rule?", rows, signing)
     targets = tuple(RuleTarget(candidate=bytes.fromhex(account.account_key), share_bps=bps) for account, bps in named)
@@ -229,6 +229,13 @@ def _percent(text: str, option: str) -> int:
     return bps
 
 
+def _percent_text(bps: int) -> str:
+    """All of it, unlike the rounded percentage of a table: it is about to be signed, or was."""
+    from node.client.format import decimal
+
+    return f"{decimal(bps, PERCENT_DECIMALS)} %"
+
+
 def _shares(texts: list[str], keep_bps: int) -> dict[str, int]:
     """Candidate → basis points of the rest. Ends the command unless they are what the ledger takes."""
     shares: dict[str, int] = {}
@@ -243,7 +250,7 @@ def _shares(texts: list[str], keep_bps: int) -> dict[str, int]:
     if total != expected:
         if expected == 0:
             fail("with --keep 100 nothing is left to cast: leave out --to", EXIT_USAGE)
-        fail(f"the parts named with --to sum to {total / 100:g}; they must sum to 100", EXIT_USAGE)
+        fail(f"the parts named with --to sum to {_percent_text(total)}; they must sum to 100 %", EXIT_USAGE)
     return shares
 
 
@@ -254,14 +261,14 @@ def _print_candidates(found: CandidateList) -> None:
     from node.client.format import count, percent, reputation, vote
 
     print_table(
-        ["candidate", "status", ">pool", ">share", ">frozen", ">backers", ">reputation", ">produced", ">missed"],
+        ["candidate", "status", ">pool, VOTE", ">share", ">frozen", ">backers", ">reputation", ">produced", ">missed"],
         [
             [
                 one.account.label,
                 one.status,
-                vote(one.pool_mvote, aligned=True),
+                vote(one.pool_mvote, unit=False, aligned=True),
                 percent(one.pool_share_bps),
-                vote(one.frozen_mvote, aligned=True),
+                vote(one.frozen_mvote, unit=False, aligned=True),
                 count(one.backer_count),
                 reputation(one.reputation_milli),
                 count(one.produced_total),
@@ -280,14 +287,19 @@ def _print_votes(votes: Votes) -> None:
     if votes.rule is None:
         rows.append(("rule", "none: new voting tokens are cast on oneself, or kept by who is no candidate"))
     else:
-        parts = [f"{percent(one.share_bps)} of the rest to {one.candidate.label}" for one in votes.rule.targets]
-        rows.append(("rule", "\n".join([f"keeps {percent(votes.rule.keep_bps)}", *parts])))
+        parts = [f"{_percent_text(one.share_bps)} of the rest to {one.candidate.label}" for one in votes.rule.targets]
+        rows.append(("rule", "\n".join([f"keeps {_percent_text(votes.rule.keep_bps)}", *parts])))
     print_facts([*rows, ("as of block", count(votes.height))])
     typer.echo()
     print_table(
-        ["cast on", "status", ">worth now", ">part of the pool"],
+        ["cast on", "status", ">worth now, VOTE", ">part of the pool"],
         [
-            [one.candidate.label, one.candidate_status, vote(one.value_mvote, aligned=True), percent(one.share_bps)]
+            [
+                one.candidate.label,
+                one.candidate_status,
+                vote(one.value_mvote, unit=False, aligned=True),
+                percent(one.share_bps),
+            ]
             for one in votes.stakes
         ],
         empty="nothing is cast",
@@ -299,7 +311,7 @@ def _print_backers(detail: CandidateDetail) -> None:
 
     typer.echo()
     print_table(
-        ["backed by", ">worth now"],
-        [[one.account.label, vote(one.value_mvote, aligned=True)] for one in detail.backers],
+        ["backed by", ">worth now, VOTE"],
+        [[one.account.label, vote(one.value_mvote, unit=False, aligned=True)] for one in detail.backers],
         empty="nobody backs this candidate",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -42,6 +43,8 @@ KEEP_THE_WORDS: Final = (
 )
 HISTORY: Final = 5
 MAX_HISTORY: Final = 100
+HISTORY_PAGES: Final = 10
+"""Readings are passed over, and there can be many: at a hundred a page a home with one meter is shown ten days."""
 MAX_WORDS_BYTES: Final = 4_096
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The wallet's name: lower-case letters, digits, - and _.")]
@@ -109,7 +112,10 @@ def show(
     node: DevnetNode = None,
     json: AsJson = False,
 ) -> None:
-    """Show an account's balances and its latest transactions. Needs no password."""
+    """Show an account's balances and its latest transactions. Needs no password.
+
+    Of the transactions its readings are left out: for these there is "ecloud energy readings".
+    """
     where = Where(api, data_dir, node)
     keystore = open_keystore(where, wallets)
     if who is None:
@@ -128,7 +134,7 @@ def show(
         print_table(
             ["time", ">block", "kind", ">amount", "with", "result"],
             [_history_row(one, account.account.address) for one in transactions],
-            empty="no transactions yet",
+            empty="no transactions lately",
         )
 
 
@@ -200,7 +206,8 @@ def import_wallet(
     keystore = open_keystore(Where(None, None, None), wallets)
     _require_free(keystore, name)
     try:
-        words = _read_words(words_file)
+        # The numbers that ecloud wallet export writes before the words are not part of them.
+        words = " ".join(word for word in _read_words(words_file).split() if not word.isdecimal())
         seed_of_mnemonic(words)  # before a password is asked for
         password = read_password(password_file, f"New password of the wallet {name}", is_new=True)
         keystore.import_mnemonic(name, words, password)
@@ -238,9 +245,17 @@ def export(
 
 async def _look(client: NodeClient, who: str, history: int) -> tuple[Account, list[Transaction]]:
     account = await find_account(client, who)
-    if history == 0:
-        return account, []
-    return account, (await client.history(account.account.address, limit=history)).transactions
+    found: list[Transaction] = []
+    before = None
+    for _ in range(HISTORY_PAGES):
+        if len(found) >= history:
+            break
+        page = await client.history(account.account.address, before, MAX_HISTORY)
+        found += [one for one in page.transactions if one.kind != "submit_reading"]
+        before = page.next_before
+        if before is None:
+            break
+    return account, found[:history]
 
 
 async def _recipient_and_fee(client: NodeClient, recipient: str) -> tuple[Account, int]:
@@ -268,8 +283,17 @@ def _amount(text: str) -> tuple[Token, int, str]:
 
 def _require_free(keystore: Keystore, name: str) -> None:
     """Before a password is asked for."""
-    if name in keystore.names():
-        fail(f"there is a wallet {name!r} in {keystore.directory} already; choose another name")
+    from node.key_files import KeyFileDamaged, KeyFileError
+    from node.keystore import UnknownWallet
+
+    with suppress(KeyFileDamaged):  # it is there
+        try:
+            keystore.show(name)
+        except UnknownWallet:
+            return
+        except KeyFileError as error:
+            fail(str(error))
+    fail(f"there is a wallet {name!r} in {keystore.directory} already; choose another name")
 
 
 def _read_words(name: str | None) -> str:
