@@ -40,7 +40,7 @@ def spawn(command: Sequence[str], log: Path) -> ProcessId:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ECLOUD_")}
     pid = os.posix_spawn(
         command[0],
-        command,
+        list(command),
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -145,7 +145,8 @@ class MeterProcess:
                 self._log.warning("node fails: reading submitted again", period=reading.period, detail=str(error))
                 await trio.sleep(LAST_RETRY_S)
             else:
-                self._log.info("reading final", period=reading.period, height=final.height, note=final.note or None)
+                noted = {"note": final.note} if final.note else {}
+                self._log.info("reading final", period=reading.period, height=final.height, **noted)
                 return final.refusal is None
 
     async def _until_answered(self, question: Callable[[], Awaitable[T]]) -> T:
