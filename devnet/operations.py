@@ -24,6 +24,8 @@ from node.client.models import Status
 LOOK_AGAIN_S: Final = 0.25
 LAST_LINES: Final = 15
 ANSWER_WITHIN_S: Final = 3.0
+STOP_MORE_S: Final = 0.25
+"""For each program that stops beside others: they share the machine's cores."""
 
 
 class NodeState(msgspec.Struct, frozen=True):
@@ -138,7 +140,7 @@ def down(directory: Path | None = None) -> Stopped:
     supervisor = manifest.supervisor
     if supervisor is not None and send_signal(supervisor, signal.SIGTERM):
         before = sum(program.alive for program in manifest.programs())
-        if not wait_gone([supervisor], 4 * STOP_WITHIN_S):
+        if not wait_gone([supervisor], 4 * STOP_WITHIN_S + STOP_MORE_S * len(manifest.programs())):
             return Stopped(before, 0)
     with edit(root) as manifest:
         return stop_programs(manifest)
@@ -156,7 +158,7 @@ def start(program: Program) -> None:
 def stop_programs(manifest: Manifest) -> Stopped:
     """Stops all programs of a manifest that the caller saves."""
     running = [process for process in manifest.processes() if is_alive(process)]
-    forced = stop_all(running)
+    forced = stop_all(running, STOP_WITHIN_S + STOP_MORE_S * len(running))
     for program in manifest.programs():
         program.wanted = False
     manifest.supervisor = None
