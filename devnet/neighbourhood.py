@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from devnet.manifest import DevnetError
 from home.profiles.archive import SAMPLES_PER_DAY
 from home.profiles.series import HOUSEHOLDS, SOLAR_SYSTEMS, House
 from ledger.parameters import Parameters
@@ -61,7 +62,7 @@ _PEAK_WATT: Final = (6_000, 8_000, 9_500, 5_000)
 _GEORGES_HOUSE: Final = House(household=0, yearly_kwh=3_000, solar=2, peak_watt=12_000, start_sample=FIRST_SAMPLE)
 
 
-class BadNeighbourhood(ValueError):
+class BadNeighbourhood(DevnetError):
     """There is no neighbourhood of this size; the message says what would be right."""
 
 

@@ -17,8 +17,8 @@ from devnet import operations
 from devnet.display import Display
 from devnet.faults import parse_faults
 from devnet.making import keep_devnet, make_devnet
-from devnet.manifest import DevnetError, Manifest, NoDevnet, devnet_directory, load, locked, save
-from devnet.neighbourhood import BadNeighbourhood
+from devnet.manifest import METER_SUFFIX, DevnetError, Manifest, NoDevnet, devnet_directory, load, locked, save
+from devnet.neighbourhood import homes_of
 from devnet.processes import identify
 from devnet.supervisor import ANSWER_WITHIN_S, Outcome, Supervisor, start_programs, stop
 from node.founding import FoundingError
@@ -55,13 +55,13 @@ def up(
     if detach and at:
         raise DevnetError("faults need somebody to make them happen: leave out --detach, or call kill and restart")
     root = devnet_directory(directory)
-    manifest = _prepare(root, nodes, blocks or 0, detach, keep)
-    names = [program.name for program in manifest.programs()]
+    halt_height = blocks or 0
+    faults = parse_faults(at, _program_names(root, nodes, keep), halt_height)  # before anything is made or removed
+    manifest = _prepare(root, nodes, halt_height, detach, keep)
     console = Console(stderr=json_output)
     if detach:
         return _leave_running(root, console, json_output)
     try:
-        faults = parse_faults(at, names, manifest.halt_height)
         with Display(console, [home.name for home in manifest.homes]) as display:
             display.note(f"devnet of {len(manifest.homes)} homes in {root}; stop it with Ctrl-C")
             outcome = _run(Supervisor(root, display, faults))
@@ -91,11 +91,19 @@ def _prepare(root: Path, nodes: int | None, halt_height: int, detach: bool, keep
                 count = nodes if nodes is not None else DEFAULT_NODES
                 begins_ms = time.time_ns() // 1_000_000 + lead_ms(count, os.getloadavg()[0], os.cpu_count() or 1)
                 manifest = make_devnet(root, count, begins_ms, halt_height)
-        except (BadNeighbourhood, FoundingError) as error:
+        except FoundingError as error:
             raise DevnetError(str(error)) from error
         manifest.supervisor = None if detach else identify(os.getpid())
         save(root, manifest)
     return manifest
+
+
+def _program_names(root: Path, nodes: int | None, keep: bool) -> list[str]:
+    """All that may be named in a fault. Errors: DevnetError."""
+    if keep:
+        return [program.name for program in load(root).programs()]
+    names = [home.name for home in homes_of(nodes if nodes is not None else DEFAULT_NODES)]
+    return names + [name + METER_SUFFIX for name in names]
 
 
 def _require_not_running(root: Path) -> None:
