@@ -87,7 +87,7 @@ class EcloudApp(App[None]):
             self.push_screen(HelpScreen(front, PLACES))
 
     def _feed_changed(self, parts: Part) -> None:
-        for screen in self.screen_stack:
+        for screen in self.screen_stack if self.is_running else ():
             if isinstance(screen, LiveScreen) and screen.is_mounted:
                 screen.feed_changed(parts)
 

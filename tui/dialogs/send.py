@@ -201,7 +201,8 @@ class ConfirmDialog(ModalScreen[str | None]):
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:
-        self.dismiss(None)
+        if not self.query_one("#send", Button).disabled:  # else it is on its way, and what becomes of it must be seen
+            self.dismiss(None)
 
     @on(Button.Pressed, "#send")
     @on(Input.Submitted, "#password")
