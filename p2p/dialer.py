@@ -22,12 +22,15 @@ Dial = Callable[[PeerId, str], Awaitable[None]]
 
 
 class Dialer:
-    """``wanted`` peers are added at any time; ``run`` works on them until it is cancelled."""
+    """Peers are wanted at any time; ``run`` works on them until it is cancelled.
+
+    ``random`` gives each peer's waits a source of their own, so that no order of tasks changes what another peer draws.
+    """
 
     def __init__(
         self,
         limits: Limits,
-        random: Random,
+        random: Callable[[PeerId], Random],
         dial: Dial,
         is_connected: Callable[[PeerId], bool],
         is_banned: Callable[[PeerId], bool],
@@ -66,6 +69,7 @@ class Dialer:
 
     async def _keep(self, peer: PeerId) -> None:
         wait_s = self._limits.redial_first_s
+        random = self._random(peer)
         while True:
             if self._is_connected(peer):
                 self._lost[peer] = trio.Event()
@@ -73,7 +77,7 @@ class Dialer:
                 wait_s = self._limits.redial_first_s
             elif not self._is_banned(peer) and await self._reach(peer):
                 continue
-            await trio.sleep(wait_s * self._random.uniform(0.5, 1.0))
+            await trio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(wait_s * 2, self._limits.redial_longest_s)
 
     async def _reach(self, peer: PeerId) -> bool:

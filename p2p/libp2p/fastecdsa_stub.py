@@ -22,14 +22,24 @@ _MODULES = (
 )
 
 
+_REFUSAL = "P-256 keys are not supported here: fastecdsa is replaced by a stub"
+
+
+class _AbsentModule(ModuleType):
+    """A module that may be imported."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{_REFUSAL}, which has no {name}")
+
+
 class _Absent(type):
     """The type of a name that may be imported and mentioned in annotations, and nothing else."""
 
     def __call__(cls, *_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError("P-256 keys are not supported here: fastecdsa is replaced by a stub")
+        raise NotImplementedError(_REFUSAL)
 
     def __getattr__(cls, name: str) -> NoReturn:
-        raise AttributeError(f"P-256 keys are not supported here: fastecdsa is replaced by a stub (no {name})")
+        raise AttributeError(f"{_REFUSAL}, which has no {name}")
 
 
 class _AbsentName(metaclass=_Absent):
@@ -41,7 +51,7 @@ def install() -> None:
     if "fastecdsa" in sys.modules or importlib.util.find_spec("fastecdsa") is not None:
         return
     for name in _MODULES:
-        sys.modules[name] = ModuleType(name, __doc__)
+        sys.modules[name] = _AbsentModule(name, __doc__)
     for name in _MODULES[1:]:
         parent, _, child = name.rpartition(".")
         setattr(sys.modules[parent], child, sys.modules[name])

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 import trio
+from libp2p.io.exceptions import IOException
 
 from p2p.libp2p.gossip_mesh import HEARTBEAT_S, Mesh, Outgoing
 from p2p.libp2p.gossip_wire import (
@@ -32,7 +33,7 @@ from p2p.libp2p.gossip_wire import (
     publish_frame,
 )
 from p2p.libp2p.requests import OpenStream
-from p2p.libp2p.streams import FramingError, OversizeFrame
+from p2p.libp2p.streams import OversizeFrame
 from p2p.limits import Limits
 from p2p.network import Offence, PeerId
 from p2p.peer_book import PeerBook
@@ -153,8 +154,9 @@ class Gossip:
             self._penalise(peer, Offence.OVERSIZE, f"gossip: {error}")
         except MalformedRpc as error:
             self._penalise(peer, Offence.PROTOCOL_VIOLATION, f"gossip: {error}")
-        except FramingError:
-            self._counters["gossip_streams_cut"] += 1
+        except IOException:
+            # The peer ended its stream, or the connection is gone.
+            self._counters["gossip_streams_ended"] += 1
         await stream.reset()
 
     # Sending

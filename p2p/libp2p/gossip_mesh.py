@@ -7,7 +7,8 @@ Source: libp2p specs, pubsub/gossipsub/gossipsub-v1.0.md and -v1.1.md. Where thi
    bounds are wide and the back-off is short (10 s, not 60): a node of a small neighbourhood must not end up alone
    because its neighbours are full.
 2. A peer that announces a topic is grafted at once while the mesh is below DEGREE, so that a node hears its neighbours
-   from the first message.
+   from the first message. It is told at once which
+   messages were sent in the last three heartbeats.
 3. Whoever was pruned stays out for the back-off the pruner named, at most MAX_BACKOFF_S. A GRAFT before that is
    answered with PRUNE.
 4. When a mesh is cut back, at least DEGREE_OUTBOUND of the peers kept are ones we dialled, if there are that many:
@@ -152,6 +153,9 @@ class Mesh:
         outgoing: Outgoing = {}
         if topic in self._meshes:
             self._fill(topic, outgoing)
+            recent = self._cache.recent(topic)
+            if recent:
+                outgoing.setdefault(peer, Controls()).ihave.append((topic, recent[-MAX_ASKED:]))
         return outgoing
 
     def topics_of(self, peer: PeerId) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ class FrameReader:
         self._unread = bytearray()
 
     async def next(self) -> bytes:
-        """The body of the next frame. Errors: OversizeFrame before the body is read; FramingError; those of the
+        """The body of the next frame. Errors: OversizeFrame before the body is read; those of the
         stream at its end.
         """
         while (length := self._length()) is None:
@@ -172,10 +172,7 @@ class FrameReader:
         return body
 
     async def _fill(self) -> None:
-        chunk = await self._stream.read(64 * 1024)
-        if not chunk:
-            raise FramingError("the stream ended inside a frame")
-        self._unread += chunk
+        self._unread += await self._stream.read(64 * 1024)
 
     def _length(self) -> tuple[int, int] | None:
         """The announced length and the bytes that announced it; None if they are not all there."""

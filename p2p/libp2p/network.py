@@ -139,7 +139,11 @@ class LibP2PNetwork:
             Signer(node_key_seed), self._reception, self._book, self._limits, self.penalise, self._open_stream, random
         )
         self._dialer = Dialer(
-            self._limits, random, self._dial, self._links.__contains__, lambda peer: self._book.banned(peer) is not None
+            self._limits,
+            lambda _: random,
+            self._dial,
+            self._links.__contains__,
+            lambda peer: self._book.banned(peer) is not None,
         )
         self._nursery: trio.Nursery | None = None
         self._host.set_stream_handler(TProtocol(GOSSIP_PROTOCOL), self._gossip.serve)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
+from libp2p.io.exceptions import IOException
 
 from p2p.libp2p.streams import (
     FramingError,
@@ -85,7 +86,8 @@ class Responder:
                 self._penalise(peer, Offence.FLOOD, f"requests over its budget, {self._protocol}")
         except OversizeFrame as error:
             self._penalise(peer, Offence.OVERSIZE, f"{self._protocol}: {error}")
-        except (FramingError, trio.TooSlowError):
+        except (FramingError, IOException, trio.TooSlowError):
+            # A broken request, a peer that went away, one that is too slow to ask or to take the answer.
             self._book.counters[f"cut {self._protocol}"] += 1
         finally:
             await discard(stream)

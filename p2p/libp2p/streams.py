@@ -44,13 +44,13 @@ def frame(payload: bytes) -> bytes:
 
 
 async def read_exactly(stream: Any, count: int) -> bytes:
-    """Exactly ``count`` bytes. Error: FramingError when the stream ends early."""
+    """Exactly ``count`` bytes. Error: FramingError when the stream ends early (libp2p raises an EOFError then)."""
     received = bytearray()
     while len(received) < count:
-        chunk = await stream.read(min(count - len(received), _CHUNK_BYTES))
-        if not chunk:
-            raise FramingError(f"the stream ended after {len(received)} of {count} bytes")
-        received += chunk
+        try:
+            received += await stream.read(min(count - len(received), _CHUNK_BYTES))
+        except EOFError as end:
+            raise FramingError(f"the stream ended after {len(received)} of {count} bytes") from end
     return bytes(received)
 
 

@@ -89,7 +89,7 @@ class SimulatedNetwork:
         self._nursery: trio.Nursery | None = None
         self._dialer = Dialer(
             limits,
-            Random(f"{switch.seed}/{peer}"),  # noqa: S311 - reproducible
+            lambda other: Random(f"{switch.seed}/{peer}/{other}"),  # noqa: S311 - reproducible
             self._dial,
             self._connections.__contains__,
             lambda other: self._book.banned(other) is not None,
@@ -206,7 +206,7 @@ class SimulatedNetwork:
         return peer
 
     async def _dial(self, peer: PeerId, address: str) -> None:
-        await trio.sleep(self._switch.round_trip_s(self._peer_id, peer))
+        await self._switch.round_trip(self._peer_id, peer)
         other = self._find(peer)
         if other is None or not self._switch.reachable(self._peer_id, peer):
             raise NetworkError(f"cannot reach {address}")

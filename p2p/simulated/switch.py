@@ -68,8 +68,8 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One thing that arrived: the switch's history is a list of them. ``kind`` is a topic, ``request`` or
-    ``answer``.
+    """One thing that arrived: the switch's history is a list of them. ``kind`` is a topic, ``handshake``, ``request``
+    or ``answer``.
     """
 
     time_s: float
@@ -94,6 +94,7 @@ class _Event:
     sender: PeerId
     receiver: PeerId
     number: int
+    scheduled_s: float = field(compare=False)
     kind: str = field(compare=False)
     octets: int = field(compare=False)
     happen: Callable[[], None] = field(compare=False)
@@ -171,7 +172,7 @@ class SimulatedSwitch:
                 with trio.move_on_at(self._events[0].time_s):
                     await self._added.wait()
                 continue
-            if self._events[0].time_s <= self._last_event_s:
+            if self._events[0].time_s in (self._last_event_s, self._events[0].scheduled_s):
                 await trio.testing.wait_all_tasks_blocked()
             event = heapq.heappop(self._events)
             self._last_event_s = event.time_s
@@ -223,6 +224,13 @@ class SimulatedSwitch:
         if self.carry(sender, receiver, topic, len(data), lambda: network.deliver(sender, topic, data), reliable=False):
             holders.add(receiver)
 
+    async def round_trip(self, peer: PeerId, other: PeerId) -> None:
+        """Waits for as long as a handshake takes; of two peers that shake hands at once, one is always the first."""
+        done = trio.Event()
+        arrival_s = trio.current_time() + self.round_trip_s(peer, other)
+        self._schedule(arrival_s, peer, other, "handshake", 0, done.set)
+        await done.wait()
+
     def round_trip_s(self, peer: PeerId, other: PeerId) -> float:
         """The longest round trip between two peers, without faults."""
         return self._link(peer, other).faults.delay_max_s + self._link(other, peer).faults.delay_max_s
@@ -260,7 +268,7 @@ class SimulatedSwitch:
     ) -> None:
         link = self._link(sender, receiver)
         link.used += 1
-        event = _Event(time_s, sender, receiver, link.used, kind, octets, happen)
+        event = _Event(time_s, sender, receiver, link.used, trio.current_time(), kind, octets, happen)
         heapq.heappush(self._events, event)
         if self._events[0] is event:
             self._added.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import nacl.signing
 import pytest
@@ -47,6 +48,22 @@ def envelope(author: str, content: bytes, /, **changes: object) -> bytes:
     for field, value in changes.items():
         setattr(message, field, value)
     return message.SerializeToString()
+
+
+def rpcs(octets: bytearray) -> Iterator[rpc_pb2.RPC]:
+    """The whole RPCs among what a node sent."""
+    position = 0
+    while position < len(octets):
+        length, shift = 0, 0
+        while True:
+            length |= (octets[position] & 0x7F) << shift
+            position, shift = position + 1, shift + 7
+            if octets[position - 1] < 0x80:
+                break
+        if position + length > len(octets):
+            return
+        yield rpc_pb2.RPC.FromString(bytes(octets[position : position + length]))
+        position += length
 
 
 MALFORMED = {
@@ -269,4 +286,8 @@ async def test_what_was_announced_is_asked_for_once_and_what_is_wanted_is_sent_t
         # Then it is asked for the one we lack, and sent the other at most three times
         answers = mallory.received[theirs_to_us]
         await mallory.until(lambda: theirs in answers and answers.count(b"\x12\x04ours") == 3)
-        assert ours not in answers
+        received = list(rpcs(answers))
+        assert [list(wanted.messageIDs) for rpc in received for wanted in rpc.control.iwant] == [[theirs]]
+        # And a new subscriber is told what it may have missed
+        announced = [list(entry.messageIDs) for rpc in received for entry in rpc.control.ihave]
+        assert announced[0] == [ours]
