@@ -322,20 +322,14 @@ class _Fault(Exception):
 
 def _verify(directory: Path) -> Verified:
     """Errors: _Fault. Ends the command if there is nothing to verify."""
-    from ledger.genesis import chain_id
     from node.founding import FoundingError, read_genesis
-    from node.verification import ChainFault, verify_chain
-    from storage.chain import ChainDatabase
+    from node.verification import ChainFault, verify_directory
     from storage.errors import Damaged, StorageError
 
     try:
         _, genesis = read_genesis(directory)
-        store = ChainDatabase.open(directory, chain_id=chain_id(genesis), read_only=True)
-        try:
-            with store.snapshot() as stored, _progress() as progress:
-                return verify_chain(stored, genesis, progress)
-        finally:
-            store.close()
+        with _progress() as progress:
+            return verify_directory(directory, genesis, progress)
     except ChainFault as error:
         raise _Fault(error.height, str(error)) from error
     except Damaged as error:

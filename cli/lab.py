@@ -92,7 +92,9 @@ def _print_summaries(agents: Sequence[str], rows: Sequence[Summary]) -> None:
         return line(f"blocks won by {agent}", lambda row: count(row.wins[agent]))
 
     def ballot(agent: str) -> list[str]:
-        return line(f"tokens of {agent} at the end", lambda row: vote(row.ballots_mvote[agent], unit=False, aligned=True))
+        return line(
+            f"tokens of {agent} at the end", lambda row: vote(row.ballots_mvote[agent], unit=False, aligned=True)
+        )
 
     print_table(
         ["", *(f">{row.rule.label}" for row in rows)],

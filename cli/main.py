@@ -49,6 +49,11 @@ Exit status:
 class LazyGroup(HelpfulGroup):
     """Knows its groups by name and sentence; imports one when it is called."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: Any = dict.fromkeys(GROUPS)
+        self.commands = names  # only to ask whether one of them was meant: no command is taken from here
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(GROUPS)
 

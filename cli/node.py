@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +25,7 @@ from cli.output import moment, note, party, print_facts, print_json
 
 if TYPE_CHECKING:
     from node.client.models import Status
+    from node.configuration import Configuration
 
 app = new_app("Make, run and look after a node.")
 
@@ -43,8 +44,12 @@ Listen = Annotated[
     ),
 ]
 ApiPort = Annotated[
-    int | None, typer.Option("--api-port", metavar="PORT", help="Port of the local API; 0 takes any free one.")
+    int | None,
+    typer.Option("--api-port", metavar="PORT", help="Port of the local API; 0 takes any free one.", min=0, max=65_535),
 ]
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @app.command()
@@ -62,19 +67,13 @@ def init(
     ECLOUD_SECTION_KEY in the environment as well.
     """
     from ledger.keys import SigningKey
-    from node.configuration import Configuration, ConfigurationError, override
+    from node.configuration import Configuration, ConfigurationError
     from node.founding import FoundingError, initialise_node
     from p2p.peer_identity import peer_id_from_public_key
 
     directory, seed = data_dir or default_data_directory(), secrets.token_bytes(32)
     try:
-        configuration = override(
-            Configuration(),
-            "network",
-            bootstrap=tuple(bootstrap) if bootstrap else None,
-            listen=tuple(listen) if listen else None,
-        )
-        configuration = override(configuration, "api", port=api_port)
+        configuration = _with_addresses(Configuration(), listen, bootstrap, api_port)
         document = genesis.read_bytes()
     except ConfigurationError as error:
         fail(str(error), EXIT_USAGE)
@@ -106,10 +105,11 @@ def run(
     bootstrap: Bootstrap = None,
     api_port: ApiPort = None,
     halt_height: Annotated[
-        int | None, typer.Option("--halt-height", metavar="N", help="Take no part in heights above this one; 0 never.")
+        int | None,
+        typer.Option("--halt-height", metavar="N", min=0, help="Take no part in heights above this one; 0 never."),
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+        LogLevel | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
     json: Annotated[bool | None, typer.Option("--json", help="The log for programs: one JSON object a line.")] = None,
 ) -> None:
@@ -122,14 +122,7 @@ def run(
 
     directory = data_dir or default_data_directory()
     try:
-        configuration = load(directory)
-        configuration = override(
-            configuration,
-            "network",
-            listen=tuple(listen) if listen else None,
-            bootstrap=tuple(bootstrap) if bootstrap else None,
-        )
-        configuration = override(configuration, "api", port=api_port)
+        configuration = _with_addresses(load(directory), listen, bootstrap, api_port)
         configuration = override(configuration, "node", halt_height=halt_height)
         configuration = override(configuration, "log", level=log_level, json=json)
     except ConfigurationError as error:
@@ -146,6 +139,21 @@ def run(
         fail(str(error), EXIT_USAGE)
     except NodeBroken as error:
         fail(str(error), EXIT_BROKEN)
+
+
+def _with_addresses(
+    configuration: Configuration, listen: list[str] | None, bootstrap: list[str] | None, api_port: int | None
+) -> Configuration:
+    """Errors: ConfigurationError."""
+    from node.configuration import override
+
+    configuration = override(
+        configuration,
+        "network",
+        listen=tuple(listen) if listen else None,
+        bootstrap=tuple(bootstrap) if bootstrap else None,
+    )
+    return override(configuration, "api", port=api_port)
 
 
 @app.command()
