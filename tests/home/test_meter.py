@@ -18,7 +18,7 @@ from home.reading_queue import ReadingQueue
 from node.key_files import write_private
 from tests.home.lone_home import HOUSE, METER_KEY, LoneHome, until
 
-TEST_WITHIN_S = 60
+TEST_WITHIN_S = 120
 
 
 @pytest.fixture
