@@ -140,6 +140,17 @@ class TestRefused:
             reading = street.reading("bob", period, 10, 10)
             self.assert_refused(street, reading, Refusal.PERIOD_NOT_INCREASING)
 
+    def test_the_period_before_the_meters_first(self) -> None:
+        street = street_after()
+        reading = street.reading("bob", FIRST_PERIOD - 1, 0, 0)
+        self.assert_refused(street, reading, Refusal.PERIOD_NOT_INCREASING)
+
+    @pytest.mark.parametrize(("late_ms", "invalid"), [(0, False), (1, True)])
+    def test_the_window_ends_to_the_millisecond(self, late_ms: int, invalid: bool) -> None:
+        street = Neighbourhood()
+        after_ms = PERIOD_MS + PARAMETERS.acceptance_window_ms + late_ms
+        assert street.is_invalid(street.reading("bob", FIRST_PERIOD, 1, 1), after_ms=after_ms) is invalid
+
     def test_a_period_outside_the_acceptance_window(self) -> None:
         street = street_after(11)
         assert street.admission(street.reading("bob", FIRST_PERIOD, 1, 1), after_ms=2_000) is Refusal.OUTSIDE_WINDOW
@@ -379,9 +390,12 @@ class TestPruning:
             (meter_key("bob").public_key, height_key(FIRST_PERIOD + 12))
         ]
 
-    def test_nothing_inside_the_window_is(self) -> None:
+    @pytest.mark.parametrize(("late_ms", "held"), [(0, 1), (1, 0)])
+    def test_nothing_inside_the_window_is(self, late_ms: int, held: int) -> None:
         street = street_after()
         street.block(street.reading("bob", FIRST_PERIOD, 1, 1))
-        while street.height < 8:
+        while street.height < 7:
             street.block()
-        assert len(list(READINGS.scan(street.state))) == 1
+        window_ends_ms = GENESIS_TIME_MS + PERIOD_MS + PARAMETERS.acceptance_window_ms
+        street.block(after_ms=window_ends_ms + late_ms - street.time_ms)
+        assert len(list(READINGS.scan(street.state))) == held

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.block import BlockContext, InvalidBlock
+from ledger.committee import committee_at
 from ledger.execute import execute_block
 from ledger.keys import Domain
 from ledger.pools import expel, worth_mvote
@@ -214,6 +215,8 @@ def test_at_an_epochs_end_reputation_decays_and_participation_begins_anew() -> N
 
     anne = street.candidate("anne")
     assert anne.reputation_milli == PARAMETERS.epoch_blocks * 1_000 * 15 // 16
+    members = committee_at(street.reader, street.height + PARAMETERS.committee_delay_blocks).members
+    assert max(member.reputation_milli for member in members) == anne.reputation_milli  # decayed before the snapshot
     assert (anne.epoch_counted, anne.epoch_signed) == (0, 0)
 
 
