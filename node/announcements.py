@@ -19,7 +19,9 @@ CommitteeAt = Callable[[int], Committee | None]
 
 
 class Announcements:
-    """``committee_at`` knows the committees of the open height and the one before, None for others."""
+    """``committee_at`` knows the committees of the open height and the one before, None for others. The topic is joined
+    here, once.
+    """
 
     def __init__(
         self,
@@ -34,13 +36,14 @@ class Announcements:
         self._committee_at = committee_at
         self._verifier = verifier
         self._heard_of_height = heard_of_height
+        self._subscription = network.subscribe(topic, self.validate)
 
     async def announce(self, header: Header, certificate: Certificate) -> None:
         await self._network.publish(self._topic, encode(Announcement(header=header, certificate=certificate)))
 
     async def run(self) -> None:
         """Listens for ever."""
-        async for received in self._network.subscribe(self._topic, self.validate):
+        async for received in self._subscription:
             self._heard_of_height(decode(received.data, Announcement, MAX_ANNOUNCEMENT_BYTES).header.height)
 
     def validate(self, _peer: PeerId, data: bytes) -> Verdict:

@@ -4,10 +4,14 @@
 2. ``execute`` and ``build`` read the committed tip and change nothing. ``commit`` stores one executed block with its
    certificate, its effect on state and tree, and the facts of its draw, in one write.
 3. All of it may be called from a worker thread, one call at a time; reading what is stored, from any.
+4. A body is *bound* to its header if its parent certificate and transactions are those the header names, and every
+   transaction is signed: whatever the block hash does not cover. Who hands over an unbound body has altered it. A final
+   block with a bound body that cannot be executed ends the node (``FinalBlockInvalid``).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,14 +31,15 @@ from consensus.chain_rules import (
     validate_block,
     verify_final,
 )
-from consensus.engine import HeightContext
+from consensus.engine import FinalBlockInvalid, HeightContext
 from consensus.verifier import Verifier
 from ledger.block import InvalidBlock, Receipt
 from ledger.encoding import EncodingError, Wire, decode, encode
 from ledger.genesis import Genesis, chain_id, genesis_changes
 from ledger.keys import SigningKey, digest
 from ledger.merkle import merkle_root
-from ledger.transactions import MAX_TRANSACTION_BYTES, Signed, Transaction
+from ledger.refusal import TransactionRefused
+from ledger.transactions import MAX_TRANSACTION_BYTES, Signed, Transaction, decode_transaction
 from node.draw_facts import DrawFacts, collect_draw_facts
 from node.gossip import SignatureCache
 from node.protocol import StoredBlock
@@ -43,6 +48,7 @@ from storage.state_tree import TreeUpdate, update
 
 MAX_GENESIS_BYTES: Final = 4 * 1024 * 1024
 MAX_EFFECTS_BYTES: Final = 4 * 1024 * 1024
+BOUND_BLOCKS_REMEMBERED: Final = 4
 
 
 class Effects(Wire, frozen=True):
@@ -55,18 +61,6 @@ class Effects(Wire, frozen=True):
 def decode_effects(data: bytes) -> Effects:
     """Errors: EncodingError."""
     return decode(data, Effects, MAX_EFFECTS_BYTES)
-
-
-def body_is_bound(block: Block) -> bool:
-    """True if the block's transactions and parent certificate are those its header names by hash."""
-    certificate = block.parent_certificate
-    if (NO_HASH if certificate is None else certificate.hash) != block.header.parent_certificate_hash:
-        return False
-    try:
-        ids = [digest(decode(raw, Signed, MAX_TRANSACTION_BYTES).body) for raw in block.transactions]
-    except EncodingError:
-        return False
-    return merkle_root(ids) == block.header.transactions_root
 
 
 @dataclass(slots=True)
@@ -99,6 +93,7 @@ class NodeChain:
         self._verifier = verifier
         self._signatures = signatures
         self._trees: dict[bytes, TreeUpdate] = {}
+        self._bound: OrderedDict[Block, None] = OrderedDict()
         if store.tip() is None:
             self._store_genesis()
         self.open = self._open_tip()
@@ -146,16 +141,38 @@ class NodeChain:
         executed = build_block(opened, view, time_ms, self._node_key, parent_certificate, candidates, tree.root_of)
         return self._keep_tree(executed, tree)
 
+    def body_is_bound(self, block: Block) -> bool:
+        """Rule 4; remembered for the last few, which gossip and the engine ask about in turn."""
+        if block in self._bound:
+            return True
+        if not self._is_bound(block):
+            return False
+        self._bound[block] = None
+        if len(self._bound) > BOUND_BLOCKS_REMEMBERED:
+            self._bound.popitem(last=False)
+        return True
+
     def execute(self, block: Block) -> ExecutedBlock:
         """Checks a block of the open height against every rule. Errors: InvalidBlock."""
         tree = _Tree(self.store)
         executed = validate_block(self.open, block, self._verifier, tree.root_of, self._check_signatures)
         return self._keep_tree(executed, tree)
 
+    def execute_final(self, block: Block) -> ExecutedBlock:
+        """Executes a block of the open height that a quorum made final; its body is bound. Errors:
+        FinalBlockInvalid.
+        """
+        try:
+            return self.execute(block)
+        except InvalidBlock as error:
+            raise FinalBlockInvalid(
+                f"height {block.header.height}: block {block.hash.hex()} is final but cannot be executed: {error}"
+            ) from error
+
     def execute_stored(self, stored: StoredBlock, verifier: Verifier) -> tuple[ExecutedBlock, Certificate] | None:
         """Checks a block served by a peer, and that it is final; None if it is not the next one.
 
-        Errors: InvalidBlock, EncodingError.
+        Errors: InvalidBlock, EncodingError if the peer altered it; FinalBlockInvalid.
         """
         block = decode(stored.block, Block, MAX_BLOCK_BYTES)
         if block.header.height != self.open.height:
@@ -163,7 +180,9 @@ class NodeChain:
         certificate = decode(stored.certificate, Certificate, MAX_CERTIFICATE_BYTES)
         if not verify_final(block.header, certificate, self.open.committee, verifier):
             raise InvalidBlock("its certificate does not make it final")
-        return self.execute(block), certificate
+        if not self._is_bound(block):
+            raise InvalidBlock("its body is not the one its header names")
+        return self.execute_final(block), certificate
 
     def commit(self, executed: ExecutedBlock, certificate: Certificate) -> None:
         """Stores a block that ``execute`` or ``build`` returned for the open height. Errors: StorageError."""
@@ -205,6 +224,22 @@ class NodeChain:
         assert tree.last.root == executed.state_root
         self._trees[executed.hash] = tree.last
         return executed
+
+    def _is_bound(self, block: Block) -> bool:
+        certificate = block.parent_certificate
+        if (NO_HASH if certificate is None else certificate.hash) != block.header.parent_certificate_hash:
+            return False
+        try:
+            signed = [decode(raw, Signed, MAX_TRANSACTION_BYTES) for raw in block.transactions]
+            ids = [digest(one.body) for one in signed]
+            if merkle_root(ids) != block.header.transactions_root:
+                return False
+            return all(
+                self._signatures.knows(transaction_id, one.signature) or self._signatures.check(decode_transaction(raw))
+                for transaction_id, one, raw in zip(ids, signed, block.transactions, strict=True)
+            )
+        except (EncodingError, TransactionRefused):
+            return False
 
     def _check_signatures(self, transactions: Sequence[Transaction]) -> bool:
         return all(self._signatures.check(transaction) for transaction in transactions)

@@ -17,6 +17,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from p2p.addresses import parse_address, parse_peer_address
+from p2p.network import NetworkError
+
 FILE_NAME: Final = "config.toml"
 
 
@@ -70,13 +73,20 @@ class Configuration:
     log: LogSettings = field(default_factory=LogSettings)
 
 
+ADDRESS_CHARACTERS: Final = re.compile(r"[0-9A-Za-z.:/_-]*")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def load(directory: Path, environment: Mapping[str, str] | None = None) -> Configuration:
     """Reads ``config.toml`` of a data directory, if there is one, and the environment. Errors: ConfigurationError."""
     path = directory / FILE_NAME
-    text = path.read_text("utf-8") if path.exists() else ""
+    try:
+        text = path.read_text("utf-8") if path.exists() else ""
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}; give the node's user this file") from error
     configuration = parse(text, str(path))
     return with_environment(configuration, os.environ if environment is None else environment)
 
@@ -162,11 +172,7 @@ def _set(settings: Any, key: str, value: Any, where: str) -> Any:
 def _check_meaning(key: str, value: Any, where: str) -> None:
     if key in {"listen", "bootstrap"}:
         for address in value:
-            pattern = r"/(ip4|ip6|dns|dns4|dns6)/[^/]+/tcp/\d{1,5}"
-            pattern += r"/p2p/\w{20,}" if key == "bootstrap" else ""
-            if not re.fullmatch(pattern, address):
-                like = "/ip4/192.168.1.20/tcp/4001" + ("/p2p/12D3KooW…" if key == "bootstrap" else "")
-                raise ConfigurationError(f"{where}: {address!r} is not a multiaddr like {like}")
+            _check_address(key, address, where)
     if key == "host":
         try:
             loopback = ip_address(value).is_loopback
@@ -178,6 +184,18 @@ def _check_meaning(key: str, value: Any, where: str) -> None:
             )
     if key == "level" and value not in LOG_LEVELS:
         raise ConfigurationError(f"{where}: level = {value!r}; there are {', '.join(LOG_LEVELS)}")
+
+
+def _check_address(key: str, text: str, where: str) -> None:
+    like = "/ip4/192.168.1.20/tcp/4001" + ("/p2p/12D3KooW…" if key == "bootstrap" else "")
+    try:
+        if not ADDRESS_CHARACTERS.fullmatch(text):
+            raise NetworkError("a character that no address has")  # noqa: TRY301 - told like the errors of the parsers
+        address = parse_address(text) if key == "listen" else parse_peer_address(text)[1]
+    except NetworkError as error:
+        raise ConfigurationError(f"{where}: {text!r} is not a multiaddr like {like}") from error
+    if key == "listen" and address.peer is not None:
+        raise ConfigurationError(f"{where}: {text!r} names a peer; a listening address is like {like}")
 
 
 def _from_text(text: str, present: Any, where: str) -> Any:
@@ -205,6 +223,9 @@ def _line_of(text: str, section: str | None, key: str) -> int:
             if section is None and header[1].split(".")[0] == key:
                 return number
         elif inside and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
+            return number
+    for number, line in enumerate(text.splitlines(), 1):  # section = { key = … }, or section.key = …
+        if re.match(rf"\s*\"?{re.escape(section or key)}\"?\s*[.=].*{re.escape(key)}", line):
             return number
     return 1
 

@@ -1,19 +1,22 @@
 """Drives the consensus engine: feeds it what arrives and does what it asks, in the order it asks.
 
-1. One task calls the engine; nothing else does. Inputs wait in one bounded queue: messages, timers, results of work.
+1. One task calls the engine; nothing else does. Inputs wait in one queue, bounded in number and bytes: messages,
+   timers, results of work. What does not fit is dropped: peers say it again.
 2. What the engine wants persisted is fsynced before anything it asked for afterwards leaves this node. Inputs that were
    waiting together are fed together and share one write.
-3. A gossip message is verified before it is passed on (``validate``). Of the open height everything is checked against
-   its committee; of the next height what that committee signed; older and later ones reach the engine, so that it can
-   answer or catch up, but are not passed on.
+3. A gossip message is judged before it is passed on (``node.judge``). What is neither right nor wrong reaches the
+   engine too, so that it can answer or catch up, but is not passed on.
 4. Executing, building and committing run in a worker thread, one at a time.
 5. A full disk stops nothing for good: what could not be written is tried again until there is room, and until then no
    vote leaves this node.
+6. ``run`` begins from the disk, like a node that starts: with the committed tip, a new engine, and what the journal
+   holds. So it can be run again after it failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
@@ -22,7 +25,6 @@ from typing import Final, Protocol
 import trio
 
 from consensus.block import Block, Certificate
-from consensus.certificates import verify_certificate
 from consensus.chain_rules import ExecutedBlock
 from consensus.engine import (
     Action,
@@ -42,7 +44,7 @@ from consensus.engine import (
     SetTimer,
     Timer,
 )
-from consensus.messages import Certificates, Message, Proposal, Vote, Votes, decode_message, encode_message
+from consensus.messages import MAX_MESSAGE_BYTES, Certificates, Message, decode_message, encode_message
 from consensus.verifier import Verifier
 from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError
@@ -50,18 +52,19 @@ from ledger.transactions import Transaction
 from node.chain import NodeChain
 from node.clock import WallClock, monotonic_ms
 from node.journal import load_contents, to_record
+from node.judge import Judge
 from node.log import Log
-from node.protocol import StoredBlock
+from node.parcels import pack
+from node.protocol import StoredBlock, node_key_of
 from node.sync import ServedBlockInvalid
 from node.worker import Worker
 from p2p.network import Network, PeerId, Verdict
-from p2p.peer_identity import public_key_from_peer_id
 from storage.errors import DiskFull
 from storage.interface import JournalStore
 
 INPUT_QUEUE: Final = 4_096
+MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
 FED_TOGETHER: Final = 256
-VIEWS_AHEAD: Final = 64
 DISK_FULL_PAUSE_S: Final = 2.0
 
 
@@ -71,6 +74,7 @@ class _Heard:
 
     message: Message
     source: bytes | None
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,11 @@ class _Imported:
     done: trio.MemorySendChannel[ServedBlockInvalid | None]
 
 
-_Input = _Heard | _Built | _Executed | _Body | _Imported | Timer
+class _Leave:
+    """Asks ``run`` to return."""
+
+
+_Input = _Heard | _Built | _Executed | _Body | _Imported | _Leave | Timer
 
 
 class Helper(Protocol):
@@ -132,7 +140,7 @@ class Driver:
         self,
         *,
         chain: NodeChain,
-        engine: Engine,
+        make_engine: Callable[[], Engine],
         verifier: Verifier,
         journal: JournalStore,
         network: Network,
@@ -144,8 +152,10 @@ class Driver:
         halt_height: int = 0,
     ) -> None:
         self._chain = chain
-        self._engine = engine
+        self._make_engine = make_engine
+        self._engine = make_engine()
         self._verifier = verifier
+        self._judge = Judge(verifier, chain.body_is_bound)
         self._journal = journal
         self._network = network
         self._topic = topic
@@ -154,13 +164,16 @@ class Driver:
         self._log = log
         self._halt_height = halt_height
         self._send, self._receive = trio.open_memory_channel[_Input](INPUT_QUEUE)
+        self._waiting_bytes = 0
         self._timers: list[tuple[int, int, Timer]] = []
         self._timer_count = 0
         self._executed: dict[bytes, ExecutedBlock] = {}
+        self._fetching: set[bytes | int] = set()  # block hashes, and heights whose certificates are asked for
         self._context: HeightContext | None = None
         self._closed_at_ms = 0
         self._salt = wall()  # beyond every salt of an earlier run
         self._worker = worker
+        self._subscription = network.subscribe(topic, self.validate)
         self.disk_full = False
 
     # -- for the rest of the node
@@ -174,6 +187,10 @@ class Driver:
     def view(self) -> int:
         return self._engine.view
 
+    @property
+    def is_voting(self) -> bool:
+        return self._engine.is_voting
+
     def held_certificates(self, height: int) -> tuple[Certificate, ...]:
         return self._engine.certificates() if height == self._engine.height else ()
 
@@ -182,34 +199,45 @@ class Driver:
 
     async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
         """Verifies, executes and commits blocks that follow the tip; others are passed over. Errors:
-        ServedBlockInvalid.
+        ServedBlockInvalid; trio.EndOfChannel when the driver failed meanwhile.
         """
         done, result = trio.open_memory_channel[ServedBlockInvalid | None](1)
-        await self._send.send(_Imported(blocks, done))
-        failure = await result.receive()
+        async with result:
+            await self._send.send(_Imported(blocks, done))
+            failure = await result.receive()
         if failure is not None:
             raise failure
 
+    async def leave(self) -> None:
+        """Has ``run`` return, once it has done what waits."""
+        await self._send.send(_Leave())
+
     def validate(self, peer: PeerId, data: bytes) -> Verdict:
-        """The consensus topic's validator; see rule 3."""
+        """The consensus topic's validator; rule 3."""
         try:
             message = decode_message(data)
         except EncodingError:
             return Verdict.REJECT
-        verdict = self._judge(message)
+        verdict = Verdict.IGNORE
+        if self._context is not None:
+            verdict = self._judge.message(message, self._context, self.view, self._closed_at_ms)
         if verdict is not Verdict.REJECT:
-            self._hear(message, peer)  # here and not on delivery, which would decode it once more
+            self._hear(message, peer, len(data))  # here and not on delivery, which would decode it once more
         return verdict
 
     # -- services
 
     async def run_receiver(self) -> None:
-        """Keeps the topic joined, for ever; ``validate`` has heard everything already."""
-        async for _ in self._network.subscribe(self._topic, self.validate):
+        """Keeps the topic's queue empty, for ever; ``validate`` has heard everything already."""
+        async for _ in self._subscription:
             pass
 
-    async def run(self) -> None:
-        """Agrees on heights, one after the other, until cancelled. Errors: BrokenInvariant, StorageError."""
+    async def run(self, abstain_until: int = 0) -> None:
+        """Agrees on heights, one after the other, until ``leave``; below the height ``abstain_until`` without voting.
+
+        Errors: BrokenInvariant, FinalBlockInvalid, StorageError.
+        """
+        self._begin(abstain_until)
         async with trio.open_nursery() as nursery:
             await self._open_next(nursery)
             while True:
@@ -221,17 +249,34 @@ class Driver:
                         await self._perform(actions, nursery)
                         actions = []
                 await self._perform(actions, nursery)
+                if any(isinstance(item, _Leave) for item in inputs):
+                    nursery.cancel_scope.cancel()
+                    return
+
+    def _begin(self, abstain_until: int) -> None:
+        """Rule 6: nothing of a former run counts but what is on the disk."""
+        self._engine = self._make_engine()
+        self._engine.abstain_until(abstain_until)
+        self._context = None
+        self._timers.clear()
+        self._executed.clear()
+        self._fetching.clear()
 
     # -- inputs
 
     def _now(self) -> Instant:
         return Instant(self._wall(), monotonic_ms())
 
-    def _hear(self, message: Message, peer: PeerId) -> None:
+    def _hear(self, message: Message, peer: PeerId, size: int) -> None:
+        if self._waiting_bytes + size > MAX_WAITING_BYTES:
+            self._log.debug("message dropped: too much waits for the driver")
+            return
         try:
-            self._send.send_nowait(_Heard(message, public_key_from_peer_id(peer)))
+            self._send.send_nowait(_Heard(message, node_key_of(peer), size))
         except trio.WouldBlock:
-            self._log.debug("message dropped: the driver's queue is full")  # dropping is always safe: peers resend
+            self._log.debug("message dropped: the driver's queue is full")
+        else:
+            self._waiting_bytes += size
 
     async def _next_inputs(self) -> list[_Input]:
         """At least one input: timers that are due, then what waits in the queue."""
@@ -260,7 +305,8 @@ class Driver:
         match item:
             case Timer():
                 return engine.on_timer(item, now)
-            case _Heard(message=message, source=source):
+            case _Heard(message=message, source=source, size=size):
+                self._waiting_bytes -= size
                 return engine.on_message(message, source, now)
             case _Built(height=height, view=view, executed=executed):
                 self._executed[executed.hash] = executed
@@ -272,7 +318,10 @@ class Driver:
             case _Body(block=block):
                 return engine.on_body(block, now)
             case _Imported(blocks=blocks, done=done):
-                await self._import(blocks, done, nursery)
+                async with done:
+                    await self._import(blocks, done, nursery)
+                return []
+            case _Leave():
                 return []
 
     # -- actions
@@ -280,8 +329,9 @@ class Driver:
     async def _perform(self, actions: Sequence[Action], nursery: trio.Nursery) -> None:
         records = [record for action in actions if isinstance(action, Persist) for record in action.records]
         if records:
-            await self._until_written(partial(self._journal.write, [to_record(record) for record in records]))
-        await self._broadcast([action.message for action in actions if isinstance(action, Broadcast)])
+            await self.until_written(partial(self._journal.write, [to_record(record) for record in records]))
+        for message in pack([action.message for action in actions if isinstance(action, Broadcast)]):
+            await self._publish(message)
         for action in actions:
             match action:
                 case SetTimer(timer=timer, at_monotonic_ms=at_ms):
@@ -291,10 +341,10 @@ class Driver:
                     nursery.start_soon(self._build, action)
                 case Execute():
                     nursery.start_soon(self._execute, action)
-                case FetchBody():
-                    nursery.start_soon(self._fetch_body, action)
+                case FetchBody(block_hash=block_hash):
+                    nursery.start_soon(self._once, block_hash, partial(self._fetch_body, action))
                 case FetchCertificates(height=height):
-                    nursery.start_soon(self._fetch_certificates, height)
+                    nursery.start_soon(self._once, height, partial(self._fetch_certificates, height))
                 case Answer(node_key=node_key):
                     nursery.start_soon(self._helper.tell_status, node_key)
                 case CatchUp(height=height):
@@ -306,25 +356,13 @@ class Driver:
                 case Persist() | Broadcast():
                     pass  # done above, together
 
-    async def _broadcast(self, messages: list[Message]) -> None:
-        votes: list[Vote] = []
-        certificates: list[Certificate] = []
-        for message in messages:
-            match message:
-                case Proposal():
-                    await self._publish(message)
-                case Votes(votes=some):
-                    votes.extend(some)
-                case Certificates(certificates=some):
-                    certificates.extend(some)
-        if certificates:
-            await self._publish(Certificates(tuple(dict.fromkeys(certificates))))
-        if votes:
-            await self._publish(Votes(tuple(dict.fromkeys(votes))))
-
     async def _publish(self, message: Message) -> None:
         self._salt += 1
-        await self._network.publish(self._topic, encode_message(message, self._salt))
+        data = encode_message(message, self._salt)
+        if len(data) > MAX_MESSAGE_BYTES:
+            self._log.error("a message is too large to send", kind=type(message).__name__, bytes=len(data))
+            return
+        await self._network.publish(self._topic, data)
 
     async def _build(self, build: Build) -> None:
         candidates = self._helper.candidates()
@@ -337,9 +375,19 @@ class Driver:
         try:
             executed = await self._worker.do(partial(self._chain.execute, execute.block))
         except InvalidBlock as error:
-            self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
+            if execute.block.header.height == self._chain.height + 1:  # else it was committed meanwhile
+                self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
             executed = None
         await self._send.send(_Executed(execute.block.header.height, execute.block_hash, executed))
+
+    async def _once(self, name: bytes | int, fetch: Callable[[], Awaitable[None]]) -> None:
+        """Fetches unless the same is being fetched: the engine asks again and again, and a peer may be slow."""
+        if name not in self._fetching:
+            self._fetching.add(name)
+            try:
+                await fetch()
+            finally:
+                self._fetching.discard(name)
 
     async def _fetch_body(self, fetch: FetchBody) -> None:
         block = await self._helper.fetch_body(fetch.block_hash, fetch.node_keys)
@@ -349,13 +397,11 @@ class Driver:
     async def _fetch_certificates(self, height: int) -> None:
         certificates = await self._helper.fetch_certificates(height)
         if certificates:
-            await self._send.send(_Heard(Certificates(tuple(certificates)), None))
+            await self._send.send(_Heard(Certificates(tuple(certificates)), None, 0))
 
     async def _commit(self, block: Block, certificate: Certificate, nursery: trio.Nursery) -> None:
         executed = self._executed.get(block.hash)
-        if executed is None:
-            # executed before a restart, or under a memory that was cleared: it is final, so it executes again
-            executed = await self._worker.do(partial(self._chain.execute, block))
+        assert executed is not None, "the engine commits what it was told to be valid"
         await self._store(executed, certificate, max(0, self._wall() - block.header.time_ms))
         await self._open_next(nursery)
 
@@ -368,6 +414,8 @@ class Driver:
         failure: ServedBlockInvalid | None = None
         before = self._chain.height
         for stored in blocks:
+            if self._chain.height == self._halt_height and self._halt_height:
+                break
             try:
                 found = await self._worker.do(partial(self._chain.execute_stored, stored, self._verifier))
             except (InvalidBlock, EncodingError) as error:
@@ -378,13 +426,14 @@ class Driver:
                 await self._store(executed, certificate, None)
         if self._chain.height > before:
             await self._open_next(nursery)
-        await done.send(failure)
+        with suppress(trio.BrokenResourceError):  # whoever waited for it has been stopped
+            await done.send(failure)
 
     async def _store(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None) -> None:
         draw = self._chain.open.draw
         skipped = tuple(draw.leader_account(view) for view in range(executed.block.header.view))
-        await self._until_written(partial(self._chain.commit, executed, certificate))
-        await self._until_written(partial(self._journal.clear_through, executed.block.header.height))
+        await self.until_written(partial(self._chain.commit, executed, certificate))
+        await self.until_written(partial(self._journal.clear_through, executed.block.header.height))
         self._executed.clear()
         self._closed_at_ms = monotonic_ms()
         self._helper.committed(executed, certificate, finality_ms, skipped)
@@ -404,7 +453,8 @@ class Driver:
             contents = load_contents(await self._worker.do(partial(self._journal.load, height)))
         await self._perform(self._engine.open_height(context, self._now(), contents), nursery)
 
-    async def _until_written(self, write: Callable[[], None]) -> None:
+    async def until_written(self, write: Callable[[], None]) -> None:
+        """Rule 5."""
         while True:
             try:
                 await self._worker.do(write)
@@ -418,58 +468,3 @@ class Driver:
                     self._log.info("there is room on the disk again")
                 self.disk_full = False
                 return
-
-    # -- judging gossip
-
-    def _judge(self, message: Message) -> Verdict:
-        context = self._context
-        if context is None:
-            return Verdict.IGNORE
-        match message:
-            case Proposal():
-                return self._judge_proposal(message, context)
-            case Votes(votes=votes):
-                return _together(self._judge_vote(vote, context) for vote in votes)
-            case Certificates(certificates=certificates):
-                return _together(self._judge_certificate(certificate, context) for certificate in certificates)
-
-    def _judge_proposal(self, proposal: Proposal, context: HeightContext) -> Verdict:
-        if proposal.height != context.height:
-            return Verdict.IGNORE
-        if proposal.view > self.view + VIEWS_AHEAD:
-            return Verdict.IGNORE
-        seat = context.committee.index_of_node_key(proposal.node_key)
-        if seat is None or context.leader(proposal.view) != seat:
-            return Verdict.REJECT
-        if not self._verifier.statement(proposal.node_key, proposal.statement, proposal.signature):
-            return Verdict.REJECT
-        return _together(
-            [Verdict.ACCEPT, *(self._judge_certificate(certificate, context) for certificate in proposal.justification)]
-        )
-
-    def _judge_vote(self, vote: Vote, context: HeightContext) -> Verdict:
-        height = vote.statement.height
-        just_closed = height == context.height - 1 and monotonic_ms() - self._closed_at_ms <= 2 * context.delta_ms
-        if height not in {context.height, context.height + 1} and not just_closed:
-            return Verdict.IGNORE
-        committee = context.parent_committee if just_closed else context.committee
-        if committee is None or committee.index_of_voter(vote.node_key) is None:
-            return Verdict.IGNORE
-        good = self._verifier.statement(vote.node_key, vote.statement, vote.signature)
-        return Verdict.ACCEPT if good else Verdict.REJECT
-
-    def _judge_certificate(self, certificate: Certificate, context: HeightContext) -> Verdict:
-        if certificate.height != context.height:
-            return Verdict.IGNORE
-        good = verify_certificate(certificate, context.committee, self._verifier)
-        return Verdict.ACCEPT if good else Verdict.REJECT
-
-
-def _together(verdicts: Iterable[Verdict]) -> Verdict:
-    """REJECT if any is; ACCEPT if all are. One part that could not be verified keeps the whole from being passed on,
-    else a stranger could have an honest node forward something its neighbour must reject.
-    """
-    found = set(verdicts)
-    if Verdict.REJECT in found:
-        return Verdict.REJECT
-    return Verdict.ACCEPT if found == {Verdict.ACCEPT} else Verdict.IGNORE

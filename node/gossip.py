@@ -1,22 +1,24 @@
-"""Transactions and announcements between nodes: what is checked before it is passed on, and what is sent together.
+"""Transactions between nodes: what is checked before it is passed on, and what is sent together.
 
 1. Nothing is forwarded that was not verified: a validator decodes, bounds and checks signatures, so what a node passes
    on is well-formed and signed. Whether it can be *executed* is each node's own question and costs nobody anything.
 2. A batch with a malformed or wrongly signed transaction is rejected whole and costs the peer that handed it over.
    A batch of another chain likewise. A batch in which nothing is new is not forwarded.
-3. Own transactions are sent together: a batch leaves 50 ms after its first transaction, or at 64 KiB.
+3. A signature costs far more to check than to make up. So what comes from a key that the state does not know is neither
+   checked nor forwarded nor taken in (the state may be behind: it costs nobody anything), and while more than
+   MAX_UNREAD_BYTES wait to be taken in, nothing is looked at. Whoever sent it will send it again.
+4. Own transactions are sent together: a batch leaves 50 ms after its first transaction, or at 64 KiB.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import trio
 
 from ledger.encoding import EncodingError, decode, encode
-from ledger.keys import digest
 from ledger.refusal import TransactionRefused
 from ledger.transactions import Transaction, decode_transaction
 from node.protocol import MAX_BATCH_BYTES, MAX_BATCH_MESSAGE_BYTES, MAX_BATCH_TRANSACTIONS, TransactionBatch
@@ -25,7 +27,7 @@ from p2p.network import Network, PeerId, Verdict
 FLUSH_S: Final = 0.05
 VERIFIED_IDS: Final = 65_536
 QUEUE: Final = 8_192
-UNREAD_BATCHES: Final = 512
+MAX_UNREAD_BYTES: Final = 4 * 1024 * 1024
 
 
 class SignatureCache:
@@ -50,29 +52,26 @@ class SignatureCache:
             self._good.popitem(last=False)
         return True
 
-    def __contains__(self, transaction: Transaction) -> bool:
-        return (transaction.id, transaction.signature) in self._good
+    def knows(self, transaction_id: bytes, signature: bytes) -> bool:
+        """True if this very signature of the transaction was found good before."""
+        return (transaction_id, signature) in self._good
 
 
-def decode_batch(data: bytes, chain_id: bytes, signatures: SignatureCache) -> list[Transaction] | None:
-    """The transactions of a batch, every signature checked; None if any is malformed, of another chain or badly
-    signed.
-    """
+def decode_batch(data: bytes, chain_id: bytes) -> list[Transaction] | None:
+    """The transactions of a batch, signatures not checked; None if any is malformed or of another chain."""
     try:
         batch = decode(data, TransactionBatch, MAX_BATCH_MESSAGE_BYTES)
         transactions = [decode_transaction(raw) for raw in batch.transactions]
     except (EncodingError, TransactionRefused):
         return None
-    if any(transaction.chain_id != chain_id or not signatures.check(transaction) for transaction in transactions):
-        return None
-    return transactions
+    return transactions if all(transaction.chain_id == chain_id for transaction in transactions) else None
 
 
 class TransactionGossip:
     """Sends own transactions in batches, and hands over what is new in the batches of others.
 
-    ``is_known`` tells by id whether a transaction waits or is committed already; ``first_salt`` is beyond every salt of
-    an earlier run.
+    ``is_known`` tells by id whether a transaction waits or is committed already; ``may_send`` whether the state knows a
+    key; ``first_salt`` is beyond every salt of an earlier run. The topic is joined here, once.
     """
 
     def __init__(
@@ -82,6 +81,7 @@ class TransactionGossip:
         chain_id: bytes,
         signatures: SignatureCache,
         is_known: Callable[[bytes], bool],
+        may_send: Callable[[bytes], bool],
         first_salt: int,
     ) -> None:
         self._network = network
@@ -89,11 +89,15 @@ class TransactionGossip:
         self._chain_id = chain_id
         self._signatures = signatures
         self._is_known = is_known
+        self._may_send = may_send
         self._salt = first_salt
         self._outgoing: OrderedDict[bytes, bytes] = OrderedDict()
         self._outgoing_bytes = 0
         self._wake = trio.Event()
-        self._validated: OrderedDict[bytes, list[Transaction]] = OrderedDict()
+        self._unread: deque[Transaction] = deque()
+        self._unread_bytes = 0
+        self._unread_added = trio.Event()
+        self._subscription = network.subscribe(topic, self.validate)
 
     def send(self, transaction: Transaction) -> None:
         """Queues one accepted transaction. Beyond the queue's bound the oldest leaves the queue, not the mempool."""
@@ -118,23 +122,36 @@ class TransactionGossip:
             if not self._outgoing:
                 self._wake = trio.Event()
 
-    async def run_receiver(self, accept: Callable[[Transaction], Awaitable[None]]) -> None:
-        """Hands every transaction of every batch that passed ``validate`` to ``accept``, for ever."""
-        async for received in self._network.subscribe(self._topic, self.validate):
-            for transaction in self._validated.pop(digest(received.data), []):
+    async def run_receiver(self) -> None:
+        """Keeps the topic's queue empty, for ever; ``validate`` has taken everything already."""
+        async for _ in self._subscription:
+            pass
+
+    async def run_intake(self, accept: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Hands every new transaction to ``accept``, one by one, for ever."""
+        while True:
+            while self._unread:
+                transaction = self._unread.popleft()
+                self._unread_bytes -= len(transaction.raw)
                 await accept(transaction)
+            self._unread_added = trio.Event()
+            await self._unread_added.wait()
 
     def validate(self, _peer: PeerId, data: bytes) -> Verdict:
         """The topic's validator; see the module's rules."""
-        transactions = decode_batch(data, self._chain_id, self._signatures)
+        if self._unread_bytes > MAX_UNREAD_BYTES:
+            return Verdict.IGNORE
+        transactions = decode_batch(data, self._chain_id)
         if transactions is None:
             return Verdict.REJECT
-        if all(self._is_known(transaction.id) for transaction in transactions):
-            return Verdict.IGNORE
-        self._validated[digest(data)] = transactions
-        if len(self._validated) > UNREAD_BATCHES:
-            self._validated.popitem(last=False)
-        return Verdict.ACCEPT
+        familiar = [transaction for transaction in transactions if self._may_send(transaction.sender)]
+        if not all(self._signatures.check(transaction) for transaction in familiar):
+            return Verdict.REJECT
+        news = [transaction for transaction in familiar if not self._is_known(transaction.id)]
+        self._unread.extend(news)
+        self._unread_bytes += sum(len(transaction.raw) for transaction in news)
+        self._unread_added.set()
+        return Verdict.ACCEPT if news and len(familiar) == len(transactions) else Verdict.IGNORE
 
     def _take_batch(self) -> Iterator[bytes]:
         size = count = 0

@@ -4,21 +4,21 @@
    mempool's file, and only then acknowledged and passed on. Whatever fails is refused with its ``Refusal`` and not
    passed on.
 2. What came from other nodes and is refused here is dropped in silence: their state may be ahead of ours or behind.
-3. After each block the mempool is revised; what has waited for some blocks is sent again, for gossip may have lost it.
+3. After each block the mempool is revised; what has waited for some blocks, or since before a restart, is sent again,
+   for gossip may have lost it.
 4. While the disk is full nothing is accepted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import trio
 
 from consensus.chain_rules import ExecutedBlock
 from ledger.execute import admit
-from ledger.records import ACCOUNTS, NODE_KEYS, PARAMETERS
+from ledger.records import ACCOUNTS, METERS, NODE_KEYS, PARAMETERS
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import State, StateReader
 from ledger.transactions import SubmitReading, Transaction, decode_transaction
@@ -30,6 +30,7 @@ from node.mempool_file import MempoolFile
 
 RESEND_EVERY_BLOCKS: Final = 2
 RESENT_AT_ONCE: Final = 256
+RESTORED_AT_ONCE: Final = 64
 
 
 class Intake:
@@ -67,14 +68,23 @@ class Intake:
         """True for what waits or is committed."""
         return transaction_id in self.mempool or self._is_committed(transaction_id)
 
-    def restore(self) -> None:
-        """Takes back what waited before a restart; what is no longer valid is dropped."""
-        for raw in self._file.load():
+    def may_send(self, key: bytes) -> bool:
+        """True if the state knows the key: an account's, a node's or a meter's."""
+        state = State(self._base)
+        return any(table.get(state, key) is not None for table in (ACCOUNTS, METERS, NODE_KEYS))
+
+    async def restore(self) -> None:
+        """Takes back what waited before a restart; what is no longer valid is dropped. Errors: OSError."""
+        for index, raw in enumerate(self._file.load()):
+            if index % RESTORED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
             try:
                 transaction = self._admit(decode_transaction(raw))
                 self.mempool.add(transaction)
             except TransactionRefused as refused:
                 self._log.debug("dropped after restart", reason=str(refused))
+            else:
+                self._waits_since[transaction.id] = 0
 
     async def submit(self, raw: bytes) -> Transaction:
         """Takes one transaction in and passes it on. Errors: TransactionRefused."""
@@ -104,7 +114,7 @@ class Intake:
         self.mempool.revise(
             [transaction.id for transaction in executed.transactions],
             height + 1,
-            partial(_next_nonce, state),
+            {transaction.sender: _next_nonce(state, transaction.sender) for transaction in executed.transactions},
             lambda reading: isinstance(reading.payload, SubmitReading) and reading.payload.period >= oldest_period,
         )
         self._waits_since = {one: since for one, since in self._waits_since.items() if one in self.mempool}
@@ -130,11 +140,11 @@ class Intake:
     def _take(self, transaction: Transaction) -> None:
         if self.disk_full:
             raise TransactionRefused(Refusal.DISK_FULL, "this node's disk is full; make room and try again")
-        self.mempool.add(transaction)
+        replaced = self.mempool.add(transaction)
         try:
             self._file.append([transaction.raw])
         except OSError as error:
-            self.mempool.discard(transaction)
+            self.mempool.take_back(transaction, replaced)
             self._note_disk(error)
             raise TransactionRefused(Refusal.DISK_FULL, f"this node cannot write it down: {error}") from error
         self._waits_since[transaction.id] = self._next_height()

@@ -6,11 +6,12 @@
 3. Bounds: ``max_bytes`` in all, ``MAX_PER_SENDER`` each. A full pool refuses; it never forgets what it accepted, except
    what can no longer be valid.
 4. ``revise`` after each block drops what was included, what has expired, and nonces that are used up.
+5. A transaction counts its bytes and WEIGHT_BYTES, which is about what it takes in memory beyond them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from ledger.refusal import Refusal, TransactionRefused
@@ -20,8 +21,7 @@ MAX_PER_SENDER: Final = 64
 MAX_READINGS_PER_METER: Final = 256
 DEFAULT_MAX_BYTES: Final = 32 * 1024 * 1024
 REPLACEMENT_BPS: Final = 11_000
-
-NextNonce = Callable[[bytes], int]
+WEIGHT_BYTES: Final = 1_000
 
 
 class Mempool:
@@ -29,7 +29,7 @@ class Mempool:
 
     def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self.bytes = 0
+        self.bytes = 0  # of the transactions alone
         self._by_id: dict[bytes, Transaction] = {}
         self._queues: dict[bytes, dict[int, Transaction]] = {}
         self._readings: dict[bytes, dict[bytes, Transaction]] = {}
@@ -68,7 +68,7 @@ class Mempool:
         if transaction.id in self._by_id:
             raise TransactionRefused(Refusal.DUPLICATE, "this transaction is already waiting for a block")
         if transaction.kind is Kind.SUBMIT_READING:
-            self._check_room(transaction, 0)
+            self._check_room(transaction, None)
             self._add_reading(transaction)
             return None
         queue = self._queues.get(transaction.sender, {})
@@ -83,7 +83,7 @@ class Mempool:
             raise TransactionRefused(
                 Refusal.SENDER_QUEUE_FULL, f"{MAX_PER_SENDER} transactions of this sender wait already; try again later"
             )
-        self._check_room(transaction, 0 if replaced is None else len(replaced.raw))
+        self._check_room(transaction, replaced)
         if replaced is not None:
             self._forget(replaced)
         self._queues.setdefault(transaction.sender, {})[transaction.nonce] = transaction
@@ -91,29 +91,35 @@ class Mempool:
         return replaced
 
     def revise(
-        self, included: Iterable[bytes], height: int, next_nonce: NextNonce, keeps: Callable[[Transaction], bool]
+        self,
+        included: Iterable[bytes],
+        height: int,
+        next_nonces: Mapping[bytes, int],
+        keeps: Callable[[Transaction], bool],
     ) -> None:
-        """After a block: ``included`` are its transaction ids, ``height`` the next height to be made.
-
-        ``keeps`` says whether a waiting reading can still be accepted.
+        """After a block: ``included`` are its transaction ids, ``height`` the next height to be made, ``next_nonces``
+        those of the block's senders. ``keeps`` says whether a waiting reading can still be accepted.
         """
         for transaction_id in included:
             found = self._by_id.get(transaction_id)
             if found is not None:
                 self._forget(found)
-        for sender in list(self._queues):
-            used_up_to = next_nonce(sender)
-            for transaction in list(self._queues.get(sender, {}).values()):
+        for sender, queue in list(self._queues.items()):
+            used_up_to = next_nonces.get(sender, 0)
+            for transaction in list(queue.values()):
                 if transaction.nonce < used_up_to or transaction.valid_until_height < height:
                     self._forget(transaction)
-        for meter in list(self._readings):
-            for transaction in list(self._readings.get(meter, {}).values()):
+        for readings in list(self._readings.values()):
+            for transaction in list(readings.values()):
                 if not keeps(transaction):
                     self._forget(transaction)
 
-    def discard(self, transaction: Transaction) -> None:
-        """Takes back an ``add`` that could not be written down."""
+    def take_back(self, transaction: Transaction, replaced: Transaction | None) -> None:
+        """Undoes an ``add`` that could not be written down, and what it replaced."""
         self._forget(transaction)
+        if replaced is not None:
+            self._queues.setdefault(replaced.sender, {})[replaced.nonce] = replaced
+            self._keep(replaced)
 
     def _add_reading(self, transaction: Transaction) -> None:
         assert isinstance(transaction.payload, SubmitReading)
@@ -126,11 +132,12 @@ class Mempool:
         readings[transaction.id] = transaction
         self._keep(transaction)
 
-    def _check_room(self, transaction: Transaction, freed: int) -> None:
-        if self.bytes + len(transaction.raw) - freed > self.max_bytes:
+    def _check_room(self, transaction: Transaction, replaced: Transaction | None) -> None:
+        more = _weight(transaction) - (0 if replaced is None else _weight(replaced))
+        if self.bytes + WEIGHT_BYTES * len(self) + more > self.max_bytes:
             raise TransactionRefused(
                 Refusal.MEMPOOL_FULL,
-                f"{self.bytes} of {self.max_bytes} bytes are waiting; try again after the next block",
+                f"{len(self)} transactions of {self.bytes} bytes are waiting; try again after the next block",
             )
 
     def _keep(self, transaction: Transaction) -> None:
@@ -151,3 +158,8 @@ class Mempool:
             del queue[transaction.nonce]
             if not queue:
                 del self._queues[transaction.sender]
+
+
+def _weight(transaction: Transaction) -> int:
+    """Rule 5."""
+    return len(transaction.raw) + WEIGHT_BYTES

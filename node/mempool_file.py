@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -53,11 +54,12 @@ class MempoolFile:
     def append(self, raws: Iterable[bytes]) -> None:
         data = b"".join(_HEAD.pack(len(raw), zlib.crc32(raw)) + raw for raw in raws)
         with self.path.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
             written = file.write(data)
             if written != len(data):
-                file.truncate(self.size)
-                raise OSError("the disk took only part of a record")
-        self.size += len(data)
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, "the disk took only part of a record")
+        self.size = end + len(data)
 
     def rewrite_if_grown(self, waiting_bytes: int, raws: Iterable[bytes]) -> None:
         """Compacts the file when what no longer waits is the larger part of it."""
@@ -67,5 +69,7 @@ class MempoolFile:
         temporary.unlink(missing_ok=True)
         fresh = MempoolFile(temporary)
         fresh.append(raws)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, self.path)
         self.size = fresh.size

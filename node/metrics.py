@@ -1,4 +1,9 @@
-"""The node's numbers in Prometheus' form, collected when they are asked for."""
+"""The node's numbers in Prometheus' form, collected when they are asked for.
+
+The network's counters come as ``word`` or ``word topic-or-protocol`` (``sent /ecloud/0123456789abcdef/consensus/1``).
+The first are counters of their own, ``ecloud_network_<word>_total``; the second are one, ``ecloud_network_total``, with
+the labels ``what`` and ``where``.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +28,14 @@ class _Live(Collector):
     def collect(self) -> Iterable[Metric]:
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(f"ecloud_{name}", name.replace("_", " "), value=value)
+        by_place = CounterMetricFamily("ecloud_network", "what happened where on the network", labels=["what", "where"])
         for name, value in self._counters().items():
-            yield CounterMetricFamily(f"ecloud_network_{name}", name.replace("_", " "), value=value)
+            what, _, where = name.partition(" ")
+            if where:
+                by_place.add_metric([what, where], value)
+            else:
+                yield CounterMetricFamily(f"ecloud_network_{name}", name.replace("_", " "), value=value)
+        yield by_place
         restarts = CounterMetricFamily("ecloud_service_restarts", "services started again", labels=["service"])
         for service, count in self._restarts().items():
             restarts.add_metric([service], count)

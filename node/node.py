@@ -17,12 +17,12 @@ from typing import Final
 import trio
 from prometheus_client import CollectorRegistry
 
-from consensus.block import MAX_BLOCK_BYTES, Block, Certificate
+from consensus.block import Block, Certificate, Header
 from consensus.chain_rules import ExecutedBlock
 from consensus.committee import Committee
 from consensus.engine import Engine, Evidence
 from consensus.verifier import KeySigner, SignatureVerifier
-from ledger.encoding import decode, encode
+from ledger.encoding import encode
 from ledger.genesis import Genesis, chain_id
 from ledger.keys import SigningKey
 from ledger.refusal import TransactionRefused
@@ -30,7 +30,7 @@ from ledger.transactions import Transaction
 from node import clock
 from node.announcements import Announcements
 from node.caretaker import Caretaker
-from node.chain import NodeChain, body_is_bound
+from node.chain import NodeChain
 from node.client.events import (
     Equivocation,
     PeerBanned,
@@ -57,17 +57,30 @@ from node.observer import Observer
 from node.protocol import PROTOCOL_VERSION, Status, StoredBlock, topic
 from node.service import LiveStatus
 from node.services import Services, TaskStatus
+from node.serving import Serving
 from node.sync import Sync
+from node.trust import Trust
 from node.views.reader import Reader
 from node.worker import Worker
 from p2p.network import Banned, Connected, Disconnected, Network, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
+from p2p.queues import DroppingQueue
 from storage.interface import BlockStore, JournalStore
 
 SYNCING_BEHIND: Final = 2
+FINALS_WAITING: Final = 16
 WATCH_PERIOD_S: Final = 1.0
 LONELY_AFTER_MS: Final = 10_000
 CANDIDATES_TAKEN: Final = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    """A block that became final here. ``is_ours``: made by this node, and seen to become final."""
+
+    header: Header
+    certificate: Certificate
+    is_ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +131,13 @@ class Node:
             chain.chain_id,
             signatures,
             self._intake.is_known,
+            self._intake.may_send,
             first_salt=self._wall(),
         )
-        self._engine = Engine(KeySigner(parts.node_key, chain.chain_id), verifier, body_is_bound)
+        signer = KeySigner(parts.node_key, chain.chain_id)
         self._driver = Driver(
             chain=chain,
-            engine=self._engine,
+            make_engine=lambda: Engine(signer, verifier, chain.body_is_bound),
             verifier=verifier,
             journal=parts.journal,
             network=parts.network,
@@ -142,6 +156,15 @@ class Node:
             self._wall,
             parts.random,
             get("sync"),
+            halt_height=configuration.node.halt_height,
+        )
+        self._serving = Serving(parts.network, self, get("sync"))
+        self._trust = Trust(
+            parts.journal,
+            self._sync,
+            2 * self._parameters.message_delay_ms / 1000,
+            self._driver.until_written,
+            get("consensus"),
         )
         self._announcements = Announcements(
             parts.network, topic(chain.chain_id, "blocks"), self._committee_at, verifier, self._sync.heard_of_height
@@ -153,8 +176,7 @@ class Node:
         self._observer = Observer(parts.store)
         self._started_at_ms = self._wall()
         self._stopping = trio.Event()
-        self._trust_from = 0
-        self._nursery: trio.Nursery | None = None
+        self._finals = DroppingQueue[_Final](FINALS_WAITING)
         self._services: Services | None = None
         self._metrics = Metrics(self._gauges, self._network_counters, self._restarts)
 
@@ -162,11 +184,11 @@ class Node:
 
     async def run(self, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Runs every service until ``stop``. Errors: BrokenInvariant, FinalBlockInvalid, StorageError."""
-        self._intake.restore()
+        await self._intake.restore()
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
             self._services = services = Services(nursery, self._log)
-            services.start("gossip in", partial(self._gossip.run_receiver, self._intake.accept))
+            services.start("gossip in", self._gossip.run_receiver)
+            services.start("gossip intake", partial(self._gossip.run_intake, self._intake.accept))
             services.start("gossip out", self._gossip.run_sender)
             services.start("consensus messages", self._driver.run_receiver)
             services.start("consensus", self._agree)
@@ -174,6 +196,7 @@ class Node:
             services.start("acquaintance", self._sync.run_acquaintance)
             services.start("catch-up", self._sync.run_catch_up)
             services.start("network events", self._pass_on_network_events)
+            services.start("after blocks", self._follow_up)
             services.start("watch", self._watch)
             task_status.started()
             await self._stopping.wait()
@@ -221,7 +244,7 @@ class Node:
             height=self._chain.height + 1,
             view=self._driver.view,
             leader=leader,
-            votes=self._engine.is_voting,
+            votes=self._driver.is_voting,
             syncing=progress.behind >= SYNCING_BEHIND,
             target_height=progress.target,
             blocks_per_second=self._finality.blocks_per_second(now_ms),
@@ -254,7 +277,7 @@ class Node:
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None:
         await self._network.ban(peer, duration_s, reason)
 
-    # -- sync.Chain
+    # -- sync.Chain, serving.Shelf
 
     def status(self) -> Status:
         return Status(
@@ -268,12 +291,19 @@ class Node:
     def stored_block(self, height: int) -> StoredBlock | None:
         return self._chain.stored_block(height)
 
-    def body(self, block_hash: bytes) -> Block | None:
+    def body(self, block_hash: bytes) -> bytes | None:
         held = self._driver.body(block_hash)
-        if held is None and block_hash == self._chain.tip_hash and self._chain.height > 0:
-            stored = self._store.block(self._chain.height)
-            held = None if stored is None else decode(stored, Block, MAX_BLOCK_BYTES)
-        return held
+        if held is not None:
+            return encode(held)
+        tip = self._store.tip()
+        is_tip = tip is not None and tip.height > 0 and tip.block_hash == block_hash
+        return self._store.block(tip.height) if tip is not None and is_tip else None
+
+    def body_is_bound(self, block: Block) -> bool:
+        return self._chain.body_is_bound(block)
+
+    def committee(self) -> Committee:
+        return self._chain.open.committee
 
     def held_certificates(self, height: int) -> tuple[Certificate, ...]:
         return self._driver.held_certificates(height)
@@ -333,43 +363,26 @@ class Node:
             transactions=len(executed.transactions),
             finality_ms=finality_ms,
         )
-        assert self._nursery is not None
-        if finality_ms is not None and header.producer == self._own_account():
-            self._nursery.start_soon(self._announcements.announce, header, certificate)
-        self._nursery.start_soon(self._care, header.height)
+        is_ours = finality_ms is not None and header.producer == self._own_account()
+        self._finals.put(_Final(header, certificate, is_ours))
 
     # -- services
 
     async def _agree(self) -> None:
-        """Consensus, once it is known that voting is safe."""
-        await self._settle_trust()
-        await self._driver.run()
+        """Consensus, once it is known from where on voting is safe."""
+        while True:
+            await self._driver.run(await self._trust.settle(self._chain.height, self._chain.open.committee))
 
-    async def _settle_trust(self) -> None:
-        """A journal that was lost may hide votes: then vote only from two above the highest tip that peers report.
-
-        The journal of a chain at its very beginning hides nothing.
-        """
-        journal = self._parts.journal
-        if not journal.is_new:
-            return
-        alone = len(self._chain.open.committee) == 1
-        if not alone:
-            await self._sync.met_someone.wait()
-            await trio.sleep(2 * self._parameters.message_delay_ms / 1000)  # for others to be heard, too
-        reported = max(self._chain.height, self._sync.highest_reported() or 0)
-        if reported == 0 or alone:
-            journal.trust()
-            return
-        self._trust_from = reported + 2
-        self._engine.abstain_until(self._trust_from)
-        self._log.warning("the journal is new: following without voting", votes_from_height=self._trust_from)
+    async def _follow_up(self) -> None:
+        """After blocks: announces own ones, and does what the node does for its own member."""
+        async for final in self._finals:
+            if final.is_ours:
+                await self._announcements.announce(final.header, final.certificate)
+            if len(self._finals) == 0:
+                await self._care(final.header.height)
 
     async def _care(self, height: int) -> None:
-        """After a block: what the node does for its own member."""
-        if self._trust_from and height + 1 >= self._trust_from:
-            self._parts.journal.trust()
-            self._trust_from = 0
+        await self._trust.passed(height)
         pending = len(self._intake.mempool.pending(self.node_key))
         level = self._sync.progress().behind < SYNCING_BEHIND
         for transaction in self._caretaker.due(self._store, height, pending, level=level):
@@ -384,8 +397,11 @@ class Node:
                 case Connected(peer=peer, address=address):
                     self.events.publish(PeerConnected(peer=peer, address=address))
                 case Disconnected(peer=peer):
+                    self._serving.forget(peer)
                     self.events.publish(PeerDisconnected(peer=peer))
                 case Banned(peer=peer, reason=reason, until_ms=until_ms):
+                    if self._trust.is_shaken_by(peer):
+                        await self._driver.leave()
                     self._log.warning("peer banned", peer=peer, reason=reason)
                     self.events.publish(PeerBanned(peer=peer, reason=reason, until_ms=until_ms))
 
@@ -413,7 +429,8 @@ class Node:
 
     def _warn(self) -> None:
         new, cleared = self._warnings.update(
-            f"this clock differs from the peers' by {self._sync.clock_offset_ms()} ms: check the time service"
+            f"this clock differs from the peers' by more than {self._parameters.clock_tolerance_ms} ms: check the time "
+            "service"
             if self._clock_is_off()
             else None,
             "the disk is full: nothing is accepted or voted until there is room" if self._driver.disk_full else None,
@@ -451,7 +468,7 @@ class Node:
         return {context.height: context.committee, context.height - 1: context.parent_committee}.get(height)
 
     def _clock_is_off(self) -> bool:
-        return abs(self._sync.clock_offset_ms()) > self._parameters.clock_tolerance_ms
+        return abs(self._sync.clock_offset_ms() or 0) > self._parameters.clock_tolerance_ms
 
     def _is_lonely(self) -> bool:
         if self._network.peers() or len(self._chain.open.committee) == 1:

@@ -16,6 +16,7 @@ Streams, one request and one answer each:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -23,6 +24,8 @@ import msgspec
 from consensus.block import MAX_BLOCK_BYTES, MAX_CERTIFICATE_BYTES, Certificate, Header
 from ledger.encoding import Bytes32, Unsigned, Wire
 from ledger.transactions import MAX_TRANSACTION_BYTES
+from p2p.network import PeerId
+from p2p.peer_identity import public_key_from_peer_id
 
 PROTOCOL_VERSION: Final = 1
 
@@ -32,12 +35,22 @@ BODY: Final = "/ecloud/body/1"
 CERTIFICATES: Final = "/ecloud/certificates/1"
 
 MAX_BATCH_BYTES: Final = 64 * 1024
-MAX_BATCH_MESSAGE_BYTES: Final = MAX_BATCH_BYTES + MAX_TRANSACTION_BYTES + 1024
 MAX_BATCH_TRANSACTIONS: Final = 1024
+MAX_BATCH_MESSAGE_BYTES: Final = MAX_BATCH_BYTES + MAX_TRANSACTION_BYTES + 3 * MAX_BATCH_TRANSACTIONS + 64
 MAX_RANGE: Final = 64
-MAX_RANGE_BYTES: Final = 4 * 1024 * 1024
+MAX_RANGE_BYTES: Final = 1024 * 1024
+MAX_HELD_CERTIFICATES: Final = 256
 MAX_ANNOUNCEMENT_BYTES: Final = MAX_CERTIFICATE_BYTES + 2048
 MAX_SMALL_BYTES: Final = 1024
+
+
+@lru_cache(maxsize=1024)
+def node_key_of(peer: PeerId) -> bytes | None:
+    """The node key behind a peer id; None for a peer whose key is of another kind, which no member's is."""
+    try:
+        return public_key_from_peer_id(peer)
+    except ValueError:
+        return None
 
 
 def topic(chain_id: bytes, name: str) -> str:
@@ -86,4 +99,4 @@ class Announcement(Wire, frozen=True):
 
 
 StoredBlocks = Annotated[tuple[StoredBlock, ...], msgspec.Meta(max_length=MAX_RANGE)]
-HeldCertificates = Annotated[tuple[Certificate, ...], msgspec.Meta(max_length=256)]
+HeldCertificates = Annotated[tuple[Certificate, ...], msgspec.Meta(max_length=MAX_HELD_CERTIFICATES)]

@@ -17,13 +17,13 @@ import trio
 
 from consensus.engine import FinalBlockInvalid
 from ledger.block import BrokenInvariant
-from ledger.encoding import EncodingError, decode
-from ledger.genesis import Genesis, chain_id
+from ledger.encoding import EncodingError
+from ledger.genesis import chain_id
 from ledger.keys import SigningKey
 from node import clock
 from node.api.server import ApiConfig, CannotServe, serve_api
-from node.chain import MAX_GENESIS_BYTES
 from node.configuration import Configuration
+from node.founding import NODE_KEY_NAME, FoundingError, read_genesis
 from node.key_files import KeyFileError, load_seed
 from node.log import get
 from node.node import Node, Parts
@@ -35,14 +35,17 @@ from storage.chain import ChainDatabase
 from storage.errors import StorageError
 from storage.journal import Journal
 
-GENESIS_FILE: Final = "genesis.cbor"
-NODE_KEY_FILE: Final = "node.key"
 MEMPOOL_FILE: Final = "mempool.log"
 PEERS_FILE: Final = "peers.cbor"
+BROKEN: Final = (BrokenInvariant, FinalBlockInvalid, StorageError, EncodingError)
 
 
 class CannotStart(Exception):
     """The node cannot be started; one line that says why and what to do."""
+
+
+class CannotListen(Exception):
+    """The node's own address cannot be had."""
 
 
 class NodeBroken(Exception):
@@ -54,10 +57,10 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
 
     Errors: CannotStart, NodeBroken.
     """
-    genesis = _load_genesis(directory / GENESIS_FILE)
     try:
-        seed = load_seed(directory / NODE_KEY_FILE)
-    except KeyFileError as error:
+        _, genesis = read_genesis(directory)
+        seed = load_seed(directory / NODE_KEY_NAME)
+    except (FoundingError, KeyFileError) as error:
         raise CannotStart(str(error)) from error
     with _databases(directory, chain_id(genesis)) as (store, journal):
         network = _network(directory, seed, configuration)
@@ -74,27 +77,45 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
             random=SystemRandom(),
         )
         try:
-            node = Node(parts, configuration)
-            await _serve(node, network, directory, configuration)
-        except* (CannotServe, NetworkError, OSError) as group:
-            raise CannotStart("; ".join(str(error) for error in _leaves(group))) from group
-        except* (BrokenInvariant, FinalBlockInvalid, StorageError, EncodingError) as group:
-            reasons = "; ".join(str(error) for error in _leaves(group))
-            raise NodeBroken(
-                f"stopped at height {store_height(store)}: {reasons}. Check with: ecloud chain verify --data-dir "
-                f"{directory}; to start over from the others, move {directory / 'chain'} away"
-            ) from group
+            await _serve(parts, network, directory, configuration)
+        except Exception as error:
+            problem = _problem(error, directory, store)
+            if problem is None:
+                raise
+            raise problem from error
+
+
+def _problem(error: Exception, directory: Path, store: ChainDatabase) -> CannotStart | NodeBroken | None:
+    """What to tell the person who started the node; None for what nobody foresaw."""
+    leaves = _leaves(error)
+    reasons = "; ".join(dict.fromkeys(str(leaf) for leaf in leaves))
+    if any(isinstance(leaf, CannotServe | CannotListen) for leaf in leaves):
+        return CannotStart(reasons)
+    if any(isinstance(leaf, BROKEN) for leaf in leaves):
+        return NodeBroken(
+            f"stopped at {_height(store)}: {reasons}. Check with: ecloud chain verify --data-dir {directory}; to start "
+            f"over from the others, move {directory / 'chain'} away"
+        )
+    if any(isinstance(leaf, NetworkError | OSError) for leaf in leaves):
+        return NodeBroken(f"stopped at {_height(store)}: {reasons}. Mend that and start the node again")
+    return None
 
 
 async def _serve(
-    node: Node,
+    parts: Parts,
     network: LibP2PNetwork,
     directory: Path,
     configuration: Configuration,
 ) -> None:
+    node = Node(parts, configuration)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, node)
-        await nursery.start(network.run)  # type: ignore[arg-type]  # trio-typing's stubs know no other TaskStatus
+        try:
+            await nursery.start(network.run)  # type: ignore[arg-type]  # trio-typing's stubs know no other TaskStatus
+        except NetworkError as error:
+            raise CannotListen(
+                f"{error}; stop what uses it, or set another in config.toml, section [network]"
+            ) from error
         settings = configuration.api
         api = ApiConfig(directory, settings.host, settings.port, settings.unix_socket)
         address = await nursery.start(partial(serve_api, node, api))
@@ -134,28 +155,19 @@ def _network(directory: Path, seed: bytes, configuration: Configuration) -> LibP
     limits = Limits(max_connections=settings.max_peers, max_inbound=max(1, settings.max_peers * 3 // 4))
     try:
         return LibP2PNetwork(seed, settings.listen, settings.bootstrap, directory / PEERS_FILE, limits)
-    except (NetworkError, ValueError) as error:
+    except (NetworkError, ValueError, OSError) as error:
         raise CannotStart(str(error)) from error
 
 
-def _load_genesis(path: Path) -> Genesis:
+def _height(store: ChainDatabase) -> str:
     try:
-        return decode(path.read_bytes(), Genesis, MAX_GENESIS_BYTES)
-    except FileNotFoundError as error:
-        raise CannotStart(
-            f"no {path.name} in {path.parent}: make a data directory with: ecloud node init --genesis FILE"
-        ) from error
-    except EncodingError as error:
-        raise CannotStart(f"{path} is damaged ({error}); copy it anew from another node of the network") from error
+        tip = store.tip()
+    except StorageError:
+        return "a height that cannot be read"
+    return f"height {0 if tip is None else tip.height}"
 
 
-def store_height(store: ChainDatabase) -> int:
-    tip = store.tip()
-    return 0 if tip is None else tip.height
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for part in error.exceptions for leaf in _leaves(part)]

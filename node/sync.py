@@ -1,18 +1,23 @@
-"""Staying level with the others: statuses, missing blocks, and the answers others need from us.
+"""Staying level with the others: who stands where, and fetching what is missing here.
 
-1. At connection, and whenever one of two may be behind, nodes exchange a ``Status``. Another chain ends the
-   acquaintance with a ban.
-2. While some peer stands higher, ranges of committed blocks are fetched and handed to the driver, which verifies and
-   executes each one. The next range is fetched while one is applied. A peer that serves a wrong block loses its score,
-   one that does not answer is passed over for a while.
-3. Gossip is not relied on: when no block was committed for 2Δ, two peers taken at random are asked for their status.
-4. Peers' clocks are compared at every exchange. If the median of the differences exceeds the tolerance, the node says
+1. At connection, and whenever one of two may be behind, nodes exchange a ``Status``. Another chain or version ends the
+   acquaintance with a ban. Nothing is kept of a peer that is not connected.
+2. While some peer stands higher, ranges of committed blocks are fetched from one such peer and handed to the driver,
+   which verifies and executes each one. The next range is fetched while one is applied. A peer that serves a wrong
+   block, or none of those it claims to have, loses score; it is passed over for a while, and so is one that does not
+   answer, and the next is asked at once.
+3. Gossip is not relied on: when no block was committed for 2Δ, or somebody speaks of a height that no peer has claimed,
+   two peers taken at random are asked where they stand, at most twice per Δ.
+4. Where the network stands is what more than a third of the weight claims, so that no liar can make this node believe
+   that it is behind; while less than that is heard, the highest claim.
+5. Peers' clocks are compared at every exchange. If the median of the differences exceeds the tolerance, the node says
    so: its own clock is the likelier to be wrong.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 from statistics import median_low
@@ -21,6 +26,7 @@ from typing import Final, Protocol
 import trio
 
 from consensus.block import MAX_BLOCK_BYTES, Block, Certificate
+from consensus.committee import Committee
 from ledger.encoding import EncodingError, decode, encode
 from node.clock import WallClock, monotonic_ms
 from node.log import Log
@@ -29,7 +35,6 @@ from node.protocol import (
     BODY,
     CERTIFICATES,
     MAX_RANGE,
-    MAX_RANGE_BYTES,
     MAX_SMALL_BYTES,
     PROTOCOL_VERSION,
     STATUS,
@@ -38,6 +43,7 @@ from node.protocol import (
     Status,
     StoredBlock,
     StoredBlocks,
+    node_key_of,
 )
 from p2p.network import (
     MAX_RESPONSE_BYTES,
@@ -48,6 +54,7 @@ from p2p.network import (
     NetworkError,
     Offence,
     PeerId,
+    RequestFailed,
     RequestRefused,
 )
 
@@ -65,12 +72,10 @@ class Chain(Protocol):
 
     def status(self) -> Status: ...
 
-    def stored_block(self, height: int) -> StoredBlock | None: ...
+    def committee(self) -> Committee:
+        """Of the open height."""
 
-    def body(self, block_hash: bytes) -> Block | None:
-        """A body of the open height, or a committed one."""
-
-    def held_certificates(self, height: int) -> tuple[Certificate, ...]: ...
+    def body_is_bound(self, block: Block) -> bool: ...
 
     async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
         """Verifies, executes and commits blocks that follow the tip. Errors: ServedBlockInvalid."""
@@ -78,21 +83,29 @@ class Chain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``target`` is the highest height a peer has told us of."""
+    """``target`` is where the network stands, not below ``height``."""
 
     height: int
     target: int
 
     @property
     def behind(self) -> int:
-        return max(0, self.target - self.height)
+        return self.target - self.height
 
 
 class Sync:
-    """See the module's rules. ``delta_ms`` is Δ."""
+    """See the module's rules. ``delta_ms`` is Δ; nothing above ``halt_height`` is fetched, 0 for no such end."""
 
     def __init__(
-        self, network: Network, chain: Chain, chain_id: bytes, delta_ms: int, wall: WallClock, random: Random, log: Log
+        self,
+        network: Network,
+        chain: Chain,
+        chain_id: bytes,
+        delta_ms: int,
+        wall: WallClock,
+        random: Random,
+        log: Log,
+        halt_height: int = 0,
     ) -> None:
         self._network = network
         self._chain = chain
@@ -101,40 +114,45 @@ class Sync:
         self._wall = wall
         self._random = random
         self._log = log
-        self._statuses: dict[PeerId, Status] = {}
+        self._highest_wanted = halt_height or math.inf
+        self._claims: dict[PeerId, int] = {}
         self._clock_offsets_ms: dict[PeerId, int] = {}
         self._passed_over_until: dict[PeerId, float] = {}
+        self._asking: set[PeerId] = set()
+        self._rumour = 0
         self._wake = trio.Event()
         self.met_someone = trio.Event()  # set once any peer has told where it stands
         network.serve(STATUS, self._serve_status)
-        network.serve(BLOCKS, self._serve_blocks)
-        network.serve(BODY, self._serve_body)
-        network.serve(CERTIFICATES, self._serve_certificates)
 
     # -- what others may ask of this module
 
     def progress(self) -> Progress:
         height = self._chain.status().height
-        return Progress(height, max([height, *(status.height for status in self._statuses.values())]))
+        return Progress(height, max(height, _standing(self._claims, self._chain.committee())))
 
-    def highest_reported(self) -> int | None:
-        """The highest tip any connected peer reports; None before anyone has."""
-        return max((status.height for status in self._statuses.values()), default=None)
+    def claims(self) -> dict[PeerId, int]:
+        """The heights connected peers say they have."""
+        return dict(self._claims)
 
-    def clock_offset_ms(self) -> int:
-        """By how much the peers' clocks are ahead of ours, the median; 0 without peers."""
-        return median_low(self._clock_offsets_ms.values()) if self._clock_offsets_ms else 0
+    def clock_offset_ms(self) -> int | None:
+        """By how much the peers' clocks are ahead of ours, the median; None without peers."""
+        return median_low(self._clock_offsets_ms.values()) if self._clock_offsets_ms else None
 
     def heard_of_height(self, height: int) -> None:
-        """Someone speaks of a height above ours: look around at once."""
-        if height > self.progress().target:
+        """Someone speaks of a height above ours: look around if no peer has claimed it."""
+        if height > max(self._rumour, *self._claims.values(), self._chain.status().height):
+            self._rumour = height
             self._wake.set()
 
     async def tell_status(self, peer: PeerId) -> None:
         """Exchanges statuses with one peer, so that whoever is behind learns it."""
+        if peer in self._asking:
+            return
+        self._asking.add(peer)
         try:
             sent_ms = monotonic_ms()
             answer = await self._network.request(peer, STATUS, encode(self._chain.status()))
+            received_ms = monotonic_ms()
             status = decode(answer, Status, MAX_SMALL_BYTES)
         except EncodingError as error:
             self._network.penalise(peer, Offence.INVALID_MESSAGE, f"status: {error}")
@@ -142,92 +160,125 @@ class Sync:
         except NetworkError as error:
             self._pass_over(peer, error)
             return
+        finally:
+            self._asking.discard(peer)
         await self._take_status(peer, status)
-        if peer in self._statuses:
-            round_trip_ms = monotonic_ms() - sent_ms
-            self._clock_offsets_ms[peer] = status.wall_ms + round_trip_ms // 2 - self._wall()
+        if peer in self._claims:
+            self._clock_offsets_ms[peer] = status.wall_ms + (received_ms - sent_ms) // 2 - self._wall()
 
-    async def fetch_body(self, block_hash: bytes, peers: list[PeerId]) -> Block | None:
-        """A block body by its hash from any of the peers, those first that should have it."""
-        for peer in self._reachable(peers):
-            answer = await self._ask(peer, BODY, block_hash)
-            if answer is None:
-                continue
-            try:
-                block = decode(answer, Block, MAX_BLOCK_BYTES)
-            except EncodingError as error:
-                self._network.penalise(peer, Offence.INVALID_MESSAGE, f"body: {error}")
-                continue
-            if block.hash == block_hash:
-                return block
-            self._network.penalise(peer, Offence.INVALID_MESSAGE, "body of another hash")
-        return None
+    async def ask_everyone(self, within_s: float) -> None:
+        """Exchanges statuses with all connected peers, as far as they answer in time."""
+        with trio.move_on_after(within_s):
+            async with trio.open_nursery() as nursery:
+                for info in self._network.peers():
+                    nursery.start_soon(self.tell_status, info.peer)
+
+    async def fetch_body(self, block_hash: bytes, peers: Iterable[PeerId]) -> Block | None:
+        """A block with its bound body from any connected peer, those of ``peers`` first; two are asked at once."""
+        candidates = iter(self._reachable(peers))
+        found: Block | None = None
+
+        async def ask_on() -> None:
+            nonlocal found
+            for peer in candidates:
+                block = await self._body_from(peer, block_hash)
+                if block is not None:
+                    found = block
+                    nursery.cancel_scope.cancel()
+                    return
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(ASKED_AT_ONCE):
+                nursery.start_soon(ask_on)
+        return found
 
     async def fetch_certificates(self, height: int) -> list[Certificate]:
         """The certificates two random peers hold of the open height."""
         found: list[Certificate] = []
-        for peer in self._reachable([])[:ASKED_AT_ONCE]:
+
+        async def ask(peer: PeerId) -> None:
             answer = await self._ask(peer, CERTIFICATES, encode(height))
             if answer is None:
-                continue
+                return
             try:
                 found.extend(decode(answer, HeldCertificates, MAX_RESPONSE_BYTES))
             except EncodingError as error:
                 self._network.penalise(peer, Offence.INVALID_MESSAGE, f"certificates: {error}")
+
+        async with trio.open_nursery() as nursery:
+            for peer in self._reachable()[:ASKED_AT_ONCE]:
+                nursery.start_soon(ask, peer)
         return found
 
     # -- services
 
     async def run_acquaintance(self) -> None:
         """Follows connections: a status with everyone who comes, nothing kept of those who go."""
+        events = self._network.events()
+        connected = {info.peer for info in self._network.peers()}
+        for peer in self._claims.keys() - connected:
+            self._forget(peer)
         async with trio.open_nursery() as nursery:
-            async for event in self._network.events():
+            for peer in connected:
+                nursery.start_soon(self.tell_status, peer)
+            async for event in events:
                 match event:
                     case Connected(peer=peer):
+                        self._passed_over_until.pop(peer, None)
                         nursery.start_soon(self.tell_status, peer)
                     case Disconnected(peer=peer) | Banned(peer=peer):
-                        self._statuses.pop(peer, None)
-                        self._clock_offsets_ms.pop(peer, None)
-                        self._passed_over_until.pop(peer, None)
+                        self._forget(peer)
 
     async def run_catch_up(self) -> None:
         """Fetches what is missing, for ever."""
-        while True:
-            self._wake = trio.Event()
-            height = self._chain.status().height
-            while self.progress().behind > 0 and await self._catch_up():
-                pass
-            with trio.move_on_after(2 * self._delta_s):
-                await self._wake.wait()
-            if self._chain.status().height == height:
-                for peer in self._reachable([])[:ASKED_AT_ONCE]:
-                    await self.tell_status(peer)
+        looked_at_s = -math.inf
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wake = trio.Event()
+                height = self._chain.status().height
+                while await self._catch_up():
+                    pass
+                with trio.move_on_after(2 * self._delta_s):
+                    await self._wake.wait()
+                stands_still = not self._wake.is_set() and self._chain.status().height == height
+                rumoured = self._rumour > self._chain.status().height
+                if (stands_still or rumoured) and trio.current_time() - looked_at_s >= self._delta_s / 2:
+                    looked_at_s = trio.current_time()
+                    self._rumour = 0
+                    for peer in self._reachable()[:ASKED_AT_ONCE]:
+                        nursery.start_soon(self.tell_status, peer)
 
     async def _catch_up(self) -> bool:
-        """One pass over the missing range from one peer; False when nobody could serve it."""
+        """Fetches from one peer that claims more than is here, or passes it over; False when there is none."""
         height = self._chain.status().height
-        servers = [
-            peer for peer in self._reachable([]) if peer in self._statuses and self._statuses[peer].height > height
-        ]
-        if not servers:
+        if height >= self._highest_wanted:
             return False
-        peer = servers[0]
-        target = self._statuses[peer].height
-        sender, receiver = trio.open_memory_channel[tuple[StoredBlock, ...]](1)
+        ahead = [peer for peer in self._reachable() if self._claims.get(peer, 0) > height]
+        if not ahead:
+            return False
+        peer = ahead[0]
+        target = int(min(self._claims[peer], self._highest_wanted))
+        sender, receiver = trio.open_memory_channel[tuple[int, tuple[StoredBlock, ...]]](1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._fetch_ranges, peer, height + 1, target, sender)
             async with receiver:
-                async for blocks in receiver:
+                async for last, blocks in receiver:
                     try:
-                        await self._chain.import_blocks(blocks)
+                        await self._apply(blocks, last)
                     except ServedBlockInvalid as error:
-                        self._network.penalise(peer, Offence.INVALID_MESSAGE, f"served block: {error}")
-                        self._pass_over(peer, error)
+                        self._caught(peer, Offence.INVALID_MESSAGE, f"served block: {error}")
                         nursery.cancel_scope.cancel()
-        return self._chain.status().height > height
+        if self._chain.status().height < target:
+            self._pass_over(peer, RequestRefused("it did not serve all it claims to have"))
+        return True
+
+    async def _apply(self, blocks: tuple[StoredBlock, ...], last: int) -> None:
+        await self._chain.import_blocks(blocks)
+        if self._chain.status().height < last:
+            raise ServedBlockInvalid("not the blocks that were asked for")
 
     async def _fetch_ranges(
-        self, peer: PeerId, first: int, target: int, sender: trio.MemorySendChannel[tuple[StoredBlock, ...]]
+        self, peer: PeerId, first: int, target: int, sender: trio.MemorySendChannel[tuple[int, tuple[StoredBlock, ...]]]
     ) -> None:
         async with sender:
             while first <= target:
@@ -238,16 +289,15 @@ class Sync:
                 try:
                     blocks = decode(answer, StoredBlocks, MAX_RESPONSE_BYTES)
                 except EncodingError as error:
-                    self._network.penalise(peer, Offence.INVALID_MESSAGE, f"blocks: {error}")
+                    self._caught(peer, Offence.INVALID_MESSAGE, f"blocks: {error}")
                     return
-                if not blocks:
-                    self._statuses.pop(peer, None)  # it claimed a height it cannot show
-                    self._pass_over(peer, RequestRefused("it has no such blocks"))
+                if not 0 < len(blocks) <= count:
+                    self._caught(peer, Offence.PROTOCOL_VIOLATION, f"claims {target}, serves {len(blocks)} of {count}")
                     return
-                await sender.send(blocks)
                 first += len(blocks)
+                await sender.send((first - 1, blocks))
 
-    # -- answers
+    # -- bookkeeping
 
     async def _serve_status(self, peer: PeerId, request: bytes) -> bytes:
         try:
@@ -258,65 +308,71 @@ class Sync:
         await self._take_status(peer, status)
         return encode(self._chain.status())
 
-    async def _serve_blocks(self, peer: PeerId, request: bytes) -> bytes:
-        try:
-            range_ = decode(request, BlockRange, MAX_SMALL_BYTES)
-        except EncodingError as error:
-            self._network.penalise(peer, Offence.INVALID_MESSAGE, f"block range: {error}")
-            raise RequestRefused("not a block range") from error
-        blocks: list[StoredBlock] = []
-        size = 0
-        for height in range(range_.first, range_.first + range_.count):
-            stored = self._chain.stored_block(height)
-            if stored is None or size > MAX_RANGE_BYTES:
-                break
-            blocks.append(stored)
-            size += len(stored.block) + len(stored.certificate)
-            await trio.lowlevel.checkpoint()
-        return encode(tuple(blocks))
-
-    async def _serve_body(self, _peer: PeerId, request: bytes) -> bytes:
-        block = self._chain.body(request) if len(request) == 32 else None
-        if block is None:
-            raise RequestRefused("no such body here")
-        return encode(block)
-
-    async def _serve_certificates(self, peer: PeerId, request: bytes) -> bytes:
-        try:
-            height = decode(request, int, MAX_SMALL_BYTES)
-        except EncodingError as error:
-            self._network.penalise(peer, Offence.INVALID_MESSAGE, f"height: {error}")
-            raise RequestRefused("not a height") from error
-        return encode(self._chain.held_certificates(height))
-
-    # -- bookkeeping
-
     async def _take_status(self, peer: PeerId, status: Status) -> None:
         if status.chain_id != self._chain_id or status.version != PROTOCOL_VERSION:
             await self._network.ban(peer, WRONG_CHAIN_BAN_S, "another chain or protocol version")
             return
-        self._statuses[peer] = status
+        if all(info.peer != peer for info in self._network.peers()):
+            return  # gone while it was asked: there will be no event to forget it by
+        self._claims[peer] = status.height
         self.met_someone.set()
         if status.height > self._chain.status().height:
             self._wake.set()
 
+    async def _body_from(self, peer: PeerId, block_hash: bytes) -> Block | None:
+        answer = await self._ask(peer, BODY, block_hash)
+        if answer is None:
+            return None
+        try:
+            block = decode(answer, Block, MAX_BLOCK_BYTES)
+        except EncodingError as error:
+            self._network.penalise(peer, Offence.INVALID_MESSAGE, f"body: {error}")
+            return None
+        if block.hash != block_hash or not self._chain.body_is_bound(block):
+            self._network.penalise(peer, Offence.INVALID_MESSAGE, "another body than the one asked for")
+            return None
+        return block
+
     async def _ask(self, peer: PeerId, protocol: str, request: bytes) -> bytes | None:
+        """None if the peer has no answer; one that does not speak at all is passed over."""
         try:
             return await self._network.request(peer, protocol, request)
-        except NetworkError as error:
+        except RequestFailed as error:
             self._pass_over(peer, error)
-            return None
+        except NetworkError as error:
+            self._log.debug("no answer", peer=peer, protocol=protocol, reason=str(error))
+        return None
+
+    def _caught(self, peer: PeerId, offence: Offence, detail: str) -> None:
+        """A peer served what it should not have, or not what it should have: its claims are worth nothing."""
+        self._network.penalise(peer, offence, detail)
+        self._claims.pop(peer, None)
+        self._pass_over(peer, RequestRefused(detail))
 
     def _pass_over(self, peer: PeerId, error: Exception) -> None:
         self._log.debug("peer passed over", peer=peer, reason=str(error))
         self._passed_over_until[peer] = trio.current_time() + PASSED_OVER_S
 
-    def _reachable(self, preferred: list[PeerId]) -> list[PeerId]:
+    def _forget(self, peer: PeerId) -> None:
+        self._claims.pop(peer, None)
+        self._clock_offsets_ms.pop(peer, None)
+
+    def _reachable(self, preferred: Iterable[PeerId] = ()) -> list[PeerId]:
         """Connected peers: the preferred ones first, then the others, each part in random order."""
-        now = trio.current_time()
-        connected = [
-            info.peer for info in self._network.peers() if self._passed_over_until.get(info.peer, -math.inf) <= now
-        ]
+        now_s = trio.current_time()
+        self._passed_over_until = {peer: until for peer, until in self._passed_over_until.items() if until > now_s}
+        connected = [info.peer for info in self._network.peers() if info.peer not in self._passed_over_until]
         self._random.shuffle(connected)
         chosen = set(preferred)
         return sorted(connected, key=lambda peer: peer not in chosen)
+
+
+def _standing(claims: dict[PeerId, int], committee: Committee) -> int:
+    """Rule 4."""
+    heard = 0
+    for peer, height in sorted(claims.items(), key=lambda claim: -claim[1]):
+        seat = committee.index_of_node_key(node_key_of(peer) or b"")
+        heard += 0 if seat is None else committee.weights[seat]
+        if 3 * heard > committee.total_weight:
+            return height
+    return max(claims.values(), default=0)

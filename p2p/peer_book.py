@@ -148,8 +148,8 @@ class PeerBook:
     # The file
 
     def save(self) -> None:
-        """Writes what changed since the last save; does nothing without a path. Error: OSError (disk full, no
-        rights).
+        """Writes what changed since the last save; does nothing without a path. A disk that is full is counted, and the
+        next save tries again: it must not take the network down.
         """
         if self._state_path is None or not self._changed:
             return
@@ -159,12 +159,16 @@ class PeerBook:
             "peers": [[peer, addresses] for peer, addresses in self._addresses.items()],
         }
         temporary = self._state_path.with_name(self._state_path.name + ".new")
-        with temporary.open("wb") as file:
-            file.write(cbor2.dumps(state, canonical=True))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._state_path)
-        self._changed = False
+        try:
+            with temporary.open("wb") as file:
+                file.write(cbor2.dumps(state, canonical=True))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._state_path)
+        except OSError:
+            self.counters["peer_book_unsaved"] += 1
+        else:
+            self._changed = False
 
     def _load(self, path: Path) -> None:
         try:

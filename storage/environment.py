@@ -205,6 +205,22 @@ def structural_problems(directory: Path) -> list[str]:
     return problems
 
 
+def is_owned(directory: Path) -> bool:
+    """True if a process holds the environment for writing now."""
+    try:
+        descriptor = os.open(directory / "owner.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
