@@ -98,7 +98,8 @@ class OverviewScreen(LiveScreen):
         self._card("network", (peers, style), (f"{show.count(status.mempool.transactions)} waiting", MUTED))
 
     def _show_energy(self) -> None:
-        readings = self.session.feed.readings
+        # The first kept reading of a meter has none before it to be compared with.
+        readings = [one for one in self.session.feed.readings if None not in {one.imported_wh, one.exported_wh}]
         if not readings:
             status = self.session.feed.status
             why = "no account" if status is not None and status.account is None else "no reading yet"

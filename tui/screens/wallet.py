@@ -2,6 +2,7 @@
 
 1. Keys stay in the keystore. A wallet is opened only to sign what has just been confirmed, and closed again.
 2. Balances and history are read when a block is final, for as long as the screen is in front.
+3. The history leaves out the meter's readings, of which there is one every period: a payment would be lost among them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from textual.widgets import Static
 
 from node.client import format as show
 from node.client.errors import ApiProblem, ClientError
-from node.client.models import Account, Transaction
+from node.client.models import Account, Transaction, TransactionPage
 from node.client.wallets import Wallet
 from tui.background import in_background
 from tui.decode import HISTORY_COLUMNS, history_row
@@ -31,7 +32,10 @@ from tui.screens.base import Go, LiveScreen
 from tui.widgets.live_table import Column, LiveTable, Row
 from tui.widgets.top_bar import Place
 
-PAGE: Final = 50
+PAGE: Final = 100
+ENOUGH: Final = 30
+MOST_PAGES: Final = 5
+READING: Final = "submit_reading"
 MAX_WALLETS: Final = 32
 
 COLUMNS: Final = (
@@ -100,7 +104,7 @@ class WalletScreen(LiveScreen):
             self._show_wallets()
             if chosen is None:
                 return
-            page = await client.history(chosen.address, limit=PAGE)
+            page = await self._read_page(chosen, None)
             self._waiting = []
             if self._accounts[chosen.address].pending_count:
                 pending = (await client.pending()).transactions
@@ -118,6 +122,17 @@ class WalletScreen(LiveScreen):
             self._next_before = page.next_before
         self._show_history()
 
+    async def _read_page(self, wallet: Wallet, before: str | None) -> TransactionPage:
+        """A page without readings: as many of the node's as it takes to find something, within bounds."""
+        found: list[Transaction] = []
+        for _ in range(MOST_PAGES):
+            page = await self.session.client.history(wallet.address, before=before, limit=PAGE)
+            found += [one for one in page.transactions if one.kind != READING]
+            before = page.next_before
+            if before is None or len(found) >= ENOUGH:
+                break
+        return TransactionPage(transactions=found, next_before=before)
+
     @on(LiveTable.AtEnd, "#wallet-history")
     def read_older(self) -> None:
         chosen = self._chosen()
@@ -126,7 +141,7 @@ class WalletScreen(LiveScreen):
 
     async def _read_older(self, wallet: Wallet, before: str) -> None:
         try:
-            page = await self.session.client.history(wallet.address, before=before, limit=PAGE)
+            page = await self._read_page(wallet, before)
         except ClientError as error:
             self.notify(str(error), severity="warning")
             return
