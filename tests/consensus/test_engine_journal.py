@@ -52,6 +52,23 @@ class TestBeforeAnythingLeaves:
         assert nullification in written
         assert not [record for record in written if isinstance(record, Block)]
 
+    def test_a_proposal_that_leaves_before_any_vote_is_written_with_its_path_too(self) -> None:
+        # Given that I lead view 1 and repeat a block I have not executed yet
+        stage = Stage(me=1)
+        stage.executes = False
+        stage.open()
+        block = stage.block(0)
+        notarization = stage.certificate(NOTARIZE, 0, block.hash)
+        stage.advance(view_timeout_ms(0, DELTA_MS))
+        stage.hear(stage.proposal(0, block))
+        stage.take()
+        stage.hear(notarization)
+        stage.advance(DELTA_MS)
+        # Then the proposal is on the disk with the notarization it rests on, though no vote was cast since
+        assert stage.proposals()[0].block == block
+        assert not stage.votes()
+        assert notarization in records(stage.actions)
+
     def test_a_finalize_vote_is_written_with_its_notarization(self) -> None:
         # Given a notarization of a view that no path of mine leads over any more
         stage = Stage(me=3)
