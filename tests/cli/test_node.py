@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -72,29 +73,6 @@ class TestRun:
         (tmp_path / "config.toml").write_text(settings)
         assert says in refused("node", "run", "-d", str(tmp_path), status=2)
 
-    def test_where_no_node_is_one_is_told_how_to_make_it(self, tmp_path: Path) -> None:
-        done = run_process("node", "run", "-d", str(tmp_path), home=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == (
-            f"ecloud: no genesis.cbor in {tmp_path}: make a data directory with: ecloud node init --genesis FILE\n"
-        )
-
-    def test_a_port_in_use_is_one_line(self, genesis: Path, tmp_path: Path) -> None:
-        """Given somebody else on the port, When a node starts, Then it ends and says so."""
-        directory = tmp_path / "node"
-        run("node", "init", "--genesis", str(genesis), "-d", str(directory), "--listen", "/ip4/127.0.0.1/tcp/0")
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = str(taken.getsockname()[1])
-            done = run_process("node", "run", "-d", str(directory), "--api-port", port, home=tmp_path)
-            listen = ["--listen", f"/ip4/127.0.0.1/tcp/{port}", "--api-port", "0"]
-            other = run_process("node", "run", "-d", str(directory), *listen, home=tmp_path)
-        for ended in (done, other):
-            assert ended.returncode == 2
-            (said,) = [line for line in ended.stderr.splitlines() if line.startswith("ecloud: ")]
-            assert port in said
-            assert "in use" in said
-            assert "Traceback" not in ended.stderr
-
     def test_a_directory_in_use_is_one_line(self, neighbourhood: Neighbourhood, tmp_path: Path) -> None:
         done = run_process("node", "run", "-d", str(neighbourhood.directory), home=tmp_path)
         assert done.returncode == 2
@@ -126,9 +104,6 @@ class TestStatus:
         assert said == "'ftp://mill' is not the address of a node; it looks like http://127.0.0.1:4080"
 
     def test_what_answers_but_is_no_node_is_said(self) -> None:
-        import threading
-        from http.server import BaseHTTPRequestHandler, HTTPServer
-
         class Other(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)

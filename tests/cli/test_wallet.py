@@ -136,7 +136,6 @@ class TestSending:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            (["bob", "5000 WATT"], "refused: insufficient_watt: "),
             (["bob", "5000 GRID"], "refused: insufficient_grid: "),
             (["bob", "0 WATT"], "refused: amount_zero: "),
             (["anne", "1 WATT"], "refused: same_account: "),
@@ -150,6 +149,14 @@ class TestSending:
         self, neighbourhood: Neighbourhood, arguments: list[str], says: str
     ) -> None:
         assert says in refused("wallet", "send", *arguments, "--yes", *neighbourhood.signing())
+
+    def test_money_that_is_already_on_its_way_cannot_be_sent_again(self, neighbourhood: Neighbourhood) -> None:
+        """Given a payment that waits, When more than the rest is sent, Then the node or the block refuses it."""
+        run("wallet", "send", "anne", "600", "WATT", "--yes", "--no-wait", *neighbourhood.signing("bob"))
+        said = refused("wallet", "send", "anne", "600", "WATT", "--yes", *neighbourhood.signing("bob"))
+        assert said.startswith("refused")
+        assert "insufficient_watt" in said
+        run("wallet", "send", "bob", "600", "WATT", "--yes", *neighbourhood.signing("anne"))
 
     def test_an_account_without_money_cannot_pay(self, neighbourhood: Neighbourhood) -> None:
         said = refused("wallet", "send", "bob", "1", "WATT", "--yes", *neighbourhood.signing("poor"))
