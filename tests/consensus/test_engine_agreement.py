@@ -6,6 +6,7 @@ import pytest
 
 from consensus.block import Block
 from consensus.engine import (
+    Broadcast,
     Build,
     Commit,
     Evidence,
@@ -572,12 +573,8 @@ class TestResending:
             nullified(stage, view)
         stage.take()
         stage.advance(2 * DELTA_MS)
-        (sent,) = [
-            action.message  # type: ignore[attr-defined]
-            for action in stage.actions
-            if isinstance(getattr(action, "message", None), Certificates)
-        ]
-        assert [certificate.view for certificate in sent.certificates] == list(range(6, 70))
+        sent = [action.message for action in stage.done(Broadcast) if isinstance(action.message, Certificates)]
+        assert [certificate.view for certificate in sent[0].certificates] == list(range(6, 70))
 
 
 class TestEvidence:

@@ -11,6 +11,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 from consensus.block import Block
@@ -229,7 +230,7 @@ class World:
     def broadcast(self, sender: Home, message: Message) -> None:
         for home in self.homes.values():
             if home is not sender:
-                self._send(sender, home, lambda home=home: home.hear(message, sender.node_key))
+                self._send(sender, home, partial(home.hear, message, sender.node_key))
         self.adversary.hears(message)
 
     def request(self, asking: Home, asked: Home, serve: Callable[[Home], object]) -> None:
