@@ -151,7 +151,7 @@ def _put_member(state: State, member: GenesisMember, parameters: Parameters) -> 
     put_member(state, registration, None, 0)
     ACCOUNTS.put(state, Account(watt_uwatt=member.watt_uwatt, grid_ugrid=member.grid_ugrid), member.account)
     if member.node_key is not None:
-        put_node_key(state, member.account, member.node_key)
+        put_node_key(state, member.account, member.node_key, 0)
         found_candidate(state, member.account, 0, parameters.initial_ballot_mvote)
     if member.voting_rule is not None:
         VOTING_RULES.put(state, member.voting_rule, member.account)

@@ -53,6 +53,8 @@ from ledger.transactions import (
     Transaction,
 )
 
+NONCES_PER_BLOCK: Final = 2**20
+"""More than a block has transactions."""
 ALL_ROLES: Final = int(Role.APPROVER | Role.ISSUER | Role.GATEWAY | Role.ARBITRATOR)
 MAX_NAMEPLATE_W: Final = 10**9
 MAX_REGISTER_WH: Final = 10**15
@@ -206,18 +208,21 @@ def apply_delegation(execution: Execution, account: bytes, payload: DelegateNode
     for _, snapshot in SNAPSHOTS.scan(state):
         if any(other.node_key == payload.node_key and other.account != account for other in snapshot.members):
             raise TransactionRefused(Refusal.KEY_IN_USE, "another member's node key of late; evidence would name it")
-    put_node_key(state, account, payload.node_key)
+    put_node_key(state, account, payload.node_key, execution.height)
     if member.node_key is None:
         found_candidate(state, account, execution.height, execution.parameters.initial_ballot_mvote)
 
 
-def put_node_key(state: State, account: bytes, node_key: bytes) -> None:
-    """Makes ``node_key`` the member's, in place of the one before. Checks nothing."""
+def put_node_key(state: State, account: bytes, node_key: bytes, height: int) -> None:
+    """Makes ``node_key`` the member's, in place of the one before. Checks nothing.
+
+    Its nonces begin above any it can have used if it was delegated before, so that nothing of then can be replayed.
+    """
     member = MEMBERS.get(state, account)
     assert member is not None
     if member.node_key is not None:
         NODE_KEYS.delete(state, member.node_key)
-    NODE_KEYS.put(state, NodeKey(account=account), node_key)
+    NODE_KEYS.put(state, NodeKey(account=account, nonce=height * NONCES_PER_BLOCK), node_key)
     MEMBERS.put(state, replace(member, node_key=node_key), account)
 
 

@@ -296,6 +296,22 @@ class TestNodeKeys:
         assert record is not None
         assert record.nonce == 1
 
+    def test_a_node_key_that_returns_does_not_replay_what_it_signed_before(self) -> None:
+        # Given bob's node key has rejoined once, was given up, and is delegated again
+        street = Neighbourhood()
+        street.set_candidate("bob", status=CandidateStatus.SUSPENDED, suspended_height=1)
+        rejoin = street.sign("bob", Rejoin(), key=node_key("bob"))
+        assert street.refusal(rejoin, producer="anne") is None
+        for key in (seeded_key("fresh node"), node_key("bob")):
+            proof = key.sign(Domain.NODE_KEY, street.chain_id, account_key("bob").public_key)
+            delegation = street.sign("bob", DelegateNodeKey(node_key=key.public_key, proof=proof))
+            assert street.refusal(delegation, producer="anne") is None
+
+        # When the old transaction is shown again
+        # Then its nonce is long used
+        street.set_candidate("bob", status=CandidateStatus.SUSPENDED, suspended_height=1)
+        assert street.admission(rejoin) is Refusal.NONCE_USED
+
 
 class TestRegisteringAnew:
     def expelled(self) -> Neighbourhood:
