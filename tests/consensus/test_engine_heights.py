@@ -12,7 +12,7 @@ from consensus.engine.neighbours import (
     EarlyMessages,
     Pace,
 )
-from consensus.messages import Vote
+from consensus.messages import Proposal, Vote
 from tests.consensus.stage import DELTA_MS, FINALIZE, INTERVAL_MS, NOTARIZE, NULLIFY, PARENT_HASH, Stage
 
 
@@ -227,7 +227,8 @@ class TestLimits:
         subject = EarlyMessages()
         votes = [stage.signed(0, NOTARIZE, view, bytes(32), height=2) for view in range(40)]
         proposals = [stage.proposal(view, stage.block(view), leader=0) for view in range(3)]
-        for message in (*proposals, *votes, votes[0]):
+        everything: list[Vote | Proposal] = [*proposals, *votes, votes[0]]
+        for message in everything:
             subject.keep(0, message)
         subject.keep(1, votes[0])
         kept = subject.take()
