@@ -63,6 +63,7 @@ class Supervisor:
         self._tally = Tally({home.name: NodeTally() for home in manifest.homes})
         self._manifest = manifest
         self._changed = trio.Event()
+        self._started = False
         self._progress_at_s = 0.0
         self._reported_down: set[str] = set()
 
@@ -74,6 +75,7 @@ class Supervisor:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+                    nursery.start_soon(self._refresh)
                     await start_programs(self._root, ANSWER_WITHIN_S)
                     report = await self._watch()
                     nursery.cancel_scope.cancel()
@@ -84,6 +86,7 @@ class Supervisor:
 
     async def _watch(self) -> Report | None:
         self._manifest = load(self._root)
+        self._started = True
         self._progress_at_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             for home in self._manifest.homes:
@@ -91,7 +94,6 @@ class Supervisor:
             nursery.start_soon(self._watch_processes)
             nursery.start_soon(self._keep_candidates)
             nursery.start_soon(self._make_faults)
-            nursery.start_soon(self._refresh)
             if not self._halt_height:
                 await trio.sleep_forever()
             await self._until_done()
@@ -225,6 +227,8 @@ class Supervisor:
                 await changed.wait()
 
     def _state(self, home: HomeRecord) -> str:
+        if not self._started:
+            return "starts"
         state = operations.state_of(home.node)
         return "starts" if state == "runs" and not self._tally.nodes[home.name].answers else state
 
