@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.encoding import EncodingError, decode
-from ledger.genesis import Genesis, GenesisError, GenesisFeeder, GenesisMember, check_genesis
+from ledger.genesis import Genesis, GenesisError, GenesisFeeder, GenesisMember, chain_id, check_genesis
 from ledger.parameters import Parameters
 from ledger.records import MeterKind, MeterRole, Role, RuleTarget, VotingRule
 from ledger.transactions import RegisterMeter
@@ -24,6 +24,7 @@ from node.chain import MAX_GENESIS_BYTES
 from node.client.connection import TOKEN_NAME
 from node.configuration import FILE_NAME, Configuration, render
 from node.key_files import SEED_BYTES, make_private_directory, write_private
+from storage.journal import Journal
 
 GENESIS_NAME: Final = "genesis.cbor"
 NODE_KEY_NAME: Final = "node.key"
@@ -125,12 +126,13 @@ def read_genesis(directory: Path) -> tuple[bytes, Genesis]:
 
 
 def initialise_node(directory: Path, genesis: bytes, configuration: Configuration, node_seed: bytes) -> None:
-    """Makes a data directory; its parents too. ``node_seed``: the 32-byte seed of the node's key.
+    """Makes a data directory; its parents too. ``node_seed``: the 32-byte seed of a key that has never voted, so that
+    the journal made here is complete from the beginning.
 
-    Errors: DirectoryTaken, BadPlan for what is no genesis; OSError of the file system.
+    Errors: DirectoryTaken, BadPlan for what is no genesis; OSError of the file system; StorageError.
     """
     assert len(node_seed) == SEED_BYTES
-    _decoded(genesis, "the genesis")
+    chain = chain_id(_decoded(genesis, "the genesis"))
     for name in (GENESIS_NAME, FILE_NAME, NODE_KEY_NAME, TOKEN_NAME):
         if (directory / name).exists():
             raise DirectoryTaken(
@@ -141,6 +143,9 @@ def initialise_node(directory: Path, genesis: bytes, configuration: Configuratio
     _replace(directory / GENESIS_NAME, genesis)
     write_configuration(directory, configuration)
     write_private(directory / TOKEN_NAME, secrets.token_hex(TOKEN_BYTES).encode("ascii") + b"\n")
+    journal = Journal.open(directory, chain_id=chain)
+    journal.trust()
+    journal.close()
     write_private(directory / NODE_KEY_NAME, node_seed.hex().encode("ascii") + b"\n")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger.encoding import encode
-from ledger.genesis import genesis_changes
+from ledger.genesis import chain_id, genesis_changes
 from ledger.parameters import Parameters
 from ledger.records import MeterKind, MeterRole, Role
 from node.configuration import ApiSettings, Configuration, load
@@ -28,6 +28,7 @@ from node.founding import (
     write_configuration,
 )
 from node.key_files import load_seed
+from storage.journal import Journal
 
 ANNE = MemberPlan(
     name="anne",
@@ -96,14 +97,29 @@ def test_a_data_directory_has_all_a_node_needs_and_its_secrets_are_its_owners(tm
     directory = tmp_path / "homes" / "anne"
     configuration = Configuration(api=ApiSettings(port=4_321))
     initialise_node(directory, document(), configuration, SEED)
-    # Then it holds four files, of which the secrets are readable by their owner only
-    assert {path.name for path in directory.iterdir()} == {"genesis.cbor", "config.toml", "node.key", "api.token"}
+    # Then it holds four files, of which the secrets are readable by their owner only, and a journal
+    assert {path.name for path in directory.iterdir()} == {
+        "genesis.cbor",
+        "config.toml",
+        "node.key",
+        "api.token",
+        "journal",
+    }
     assert mode_of(directory) == 0o700
     assert mode_of(directory / "node.key") == mode_of(directory / "api.token") == 0o600
     # And they are what was given
     assert read_genesis(directory) == (document(), found_network(PLAN))
     assert load(directory, {}) == configuration
     assert load_seed(directory / NODE_KEY_NAME) == SEED
+
+
+def test_the_journal_of_a_fresh_key_is_complete_from_the_beginning(tmp_path: Path) -> None:
+    # Given a node that was just made, whose key has never voted
+    initialise_node(tmp_path / "anne", document(), Configuration(), SEED)
+    # Then its journal hides nothing, so it need not abstain before it votes
+    journal = Journal.open(tmp_path / "anne", chain_id=chain_id(found_network(PLAN)))
+    assert not journal.is_new
+    journal.close()
 
 
 def test_every_directory_has_a_token_of_its_own(tmp_path: Path) -> None:
