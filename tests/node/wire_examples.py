@@ -1,0 +1,125 @@
+"""One value of everything nodes say to each other, as full as it can be: what the golden bytes are of.
+
+``python -m tests.node.wire_examples`` writes tests/vectors/node_wire.json anew. Do so only when a format is meant to
+change: nodes of before and after do not understand each other, and ``PROTOCOL_VERSION`` has to say so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from consensus.block import Block, Certificate, CommittedBlock, Header
+from consensus.messages import Certificates, Message, Proposal, Vote, Votes, encode_message
+from ledger.encoding import Wire, encode
+from ledger.keys import digest
+from ledger.statements import Statement, StatementKind
+from node.protocol import (
+    BLOCKS,
+    BODY,
+    CERTIFICATES,
+    PROTOCOL_VERSION,
+    STATUS,
+    Announcement,
+    BlockRange,
+    Status,
+    StoredBlock,
+    TransactionBatch,
+    topic,
+)
+
+VECTORS_FILE: Final = Path(__file__).parent.parent / "vectors" / "node_wire.json"
+EXPLANATION: Final = {
+    "format": "Byte strings are lower-case hexadecimal. Every type is a canonical CBOR array of its fields in order.",
+    "names": "Topics of this chain id, and stream protocols.",
+    "types": "The encoding of one value of every type that nodes exchange. Certificate signatures are not true ones.",
+    "hashes": "Of the header and the certificate in types.",
+    "messages": "Messages of the consensus topic: [tag, payload, salt] with tag 1 Proposal, 2 Votes, 3 Certificates.",
+    "streams": "A request and an answer of each stream: a status; a range of blocks; a body by its hash; certificates.",
+}
+CHAIN_ID: Final = digest(b"chain")
+SALT: Final = 1_750_000_000_123
+
+
+def _bytes(name: str, count: int = 32) -> bytes:
+    found = b""
+    while len(found) < count:
+        found += digest(name.encode(), found)
+    return found[:count]
+
+
+HEADER: Final = Header(
+    version=1,
+    chain_id=CHAIN_ID,
+    height=70_000,
+    view=3,
+    time_ms=1_750_000_500_123,
+    parent_hash=_bytes("parent"),
+    producer=_bytes("producer"),
+    beacon_proof=_bytes("proof", 80),
+    transactions_root=_bytes("transactions"),
+    receipts_root=_bytes("receipts"),
+    state_root=_bytes("state"),
+    parent_certificate_hash=_bytes("certificate"),
+    committee_hash=_bytes("committee"),
+)
+CERTIFICATE: Final = Certificate(
+    StatementKind.FINALIZE, 70_000, 4, HEADER.hash, b"\x0b\x01", _bytes("signatures", 4 * 64)
+)
+NULLIFICATION: Final = Certificate(StatementKind.NULLIFY, 70_000, 2, None, b"\x07\x00", _bytes("signatures", 3 * 64))
+BLOCK: Final = Block(HEADER, CERTIFICATE, (_bytes("one", 100), _bytes("two", 300)))
+VOTE: Final = Vote(
+    Statement(StatementKind.NOTARIZE, 70_000, 3, HEADER.hash), _bytes("node key"), _bytes("signature", 64)
+)
+PROPOSAL: Final = Proposal(70_000, 3, BLOCK, (NULLIFICATION,), _bytes("node key"), _bytes("signature", 64))
+STORED: Final = StoredBlock(block=encode(BLOCK), certificate=encode(CERTIFICATE))
+STATUS_EXAMPLE: Final = Status(PROTOCOL_VERSION, CHAIN_ID, 70_000, HEADER.hash, 1_750_000_500_999)
+RANGE: Final = BlockRange(first=69_990, count=64)
+
+EXAMPLES: Final[tuple[Wire, ...]] = (
+    HEADER,
+    CERTIFICATE,
+    BLOCK,
+    CommittedBlock(BLOCK, CERTIFICATE),
+    VOTE,
+    PROPOSAL,
+    Votes((VOTE,)),
+    Certificates((CERTIFICATE, NULLIFICATION)),
+    TransactionBatch((_bytes("one", 100), _bytes("two", 300)), SALT),
+    STATUS_EXAMPLE,
+    RANGE,
+    STORED,
+    Announcement(HEADER, CERTIFICATE),
+)
+MESSAGES: Final[dict[str, Message]] = {
+    "proposal": PROPOSAL,
+    "votes": Votes((VOTE,)),
+    "certificates": Certificates((CERTIFICATE, NULLIFICATION)),
+}
+
+
+def wire_vectors() -> dict[str, Any]:
+    """What nodes say now, in the shape of the golden file."""
+    return {
+        "explanation": EXPLANATION,
+        "protocol_version": PROTOCOL_VERSION,
+        "chain_id": CHAIN_ID.hex(),
+        "names": {
+            "topics": {name: topic(CHAIN_ID, name) for name in ("transactions", "consensus", "blocks")},
+            "streams": {"status": STATUS, "blocks": BLOCKS, "body": BODY, "certificates": CERTIFICATES},
+        },
+        "types": {type(example).__name__: encode(example).hex() for example in EXAMPLES},
+        "hashes": {"header": HEADER.hash.hex(), "certificate": CERTIFICATE.hash.hex()},
+        "messages": {name: encode_message(message, SALT).hex() for name, message in MESSAGES.items()},
+        "streams": {
+            "status": {"request": encode(STATUS_EXAMPLE).hex(), "answer": encode(STATUS_EXAMPLE).hex()},
+            "blocks": {"request": encode(RANGE).hex(), "answer": encode((STORED,)).hex()},
+            "body": {"request": HEADER.hash.hex(), "answer": encode(BLOCK).hex()},
+            "certificates": {"request": encode(70_000).hex(), "answer": encode((CERTIFICATE, NULLIFICATION)).hex()},
+        },
+    }
+
+
+if __name__ == "__main__":
+    VECTORS_FILE.write_text(json.dumps(wire_vectors(), indent=1) + "\n", encoding="utf-8")
