@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
@@ -115,8 +116,14 @@ def read_password(password_file: str | None, prompt: str, *, is_new: bool = Fals
         return os.environ[PASSWORD_VARIABLE]
     if not sys.stdin.isatty():
         fail(f"no terminal to ask for the password: use --password-file or ${PASSWORD_VARIABLE}", EXIT_USAGE)
-    answer: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
-    return answer
+    while True:
+        # Unlike typer's prompt, it asks only once what is typed is no longer shown.
+        password = getpass(f"{prompt}: ")
+        if not password:
+            continue
+        if not is_new or getpass("Repeat for confirmation: ") == password:
+            return password
+        typer.echo("The two are not the same; once more.", err=True)
 
 
 def unlock(keystore: Keystore, wallet: Wallet, signing: Signing) -> SigningKey:

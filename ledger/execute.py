@@ -92,12 +92,21 @@ def select_transactions(
     return taken, run.finish()
 
 
-def admit(base: StateReader, chain_id: bytes, transaction: Transaction, *, height: int, time_ms: int) -> None:
+def admit(
+    base: StateReader,
+    chain_id: bytes,
+    transaction: Transaction,
+    *,
+    height: int,
+    time_ms: int,
+    waiting: Sequence[Transaction] = (),
+) -> None:
     """Whether a node should take a transaction in, for a block at ``height`` or later and ``time_ms`` or later.
 
     What can never be valid is refused, and what the state of now refuses: wrong nonce (up to 64 ahead may wait), fee,
-    validity; and the payload when its nonce is the next one. A reading is checked in full, as for a block one sampling
-    tolerance later, since it can wait for its period's end. The signature is the caller's to verify.
+    validity; and the payload when its nonce is the next one, after those of ``waiting``: what is admitted of the same
+    sender already, by nonce. A reading is checked in full, as for a block one sampling tolerance later, since it can
+    wait for its period's end. The signature is the caller's to verify.
     Errors: TransactionRefused.
     """
     state = State(base)
@@ -117,9 +126,28 @@ def admit(base: StateReader, chain_id: bytes, transaction: Transaction, *, heigh
     if transaction.nonce < sender.nonce:
         check_next_nonce(sender, transaction)
     check_terms(state, parameters, sender, transaction, height)
-    if transaction.nonce == sender.nonce:
-        charge(state, sender, transaction)  # as a trial: this state is thrown away
-        RULES[transaction.kind].apply(execution, sender.account, transaction.payload)
+    for earlier in waiting:
+        if earlier.nonce < transaction.nonce:
+            _try(execution, earlier)
+    if transaction.nonce == resolve_sender(state, transaction).nonce:
+        refused = _try(execution, transaction)
+        if refused is not None:
+            raise refused
+
+
+def _try(execution: Execution, transaction: Transaction) -> TransactionRefused | None:
+    """What a block would make of it, on a state that is thrown away."""
+    state = execution.state
+    sender = resolve_sender(state, transaction)
+    try:
+        check_next_nonce(sender, transaction)
+        check_terms(state, execution.parameters, sender, transaction, execution.height)
+        charge(state, sender, transaction)
+        with state.transaction():
+            RULES[transaction.kind].apply(execution, sender.account, transaction.payload)
+    except TransactionRefused as refused:
+        return refused
+    return None
 
 
 def check_form(transaction: Transaction, chain_id: bytes) -> None:

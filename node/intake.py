@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -89,7 +89,8 @@ class Intake:
     async def submit(self, raw: bytes) -> Transaction:
         """Takes one transaction in and passes it on. Errors: TransactionRefused."""
         transaction = decode_transaction(raw)
-        self._take(self._admit(transaction))
+        # What the sender has waiting is counted, so that nobody is told yes for money that is spent already.
+        self._take(self._admit(transaction, self.mempool.pending(transaction.sender)))
         if self.gossip is not None:
             self.gossip.send(transaction)
         await trio.lowlevel.checkpoint()
@@ -127,14 +128,21 @@ class Intake:
     def committed_nonce(self, sender: bytes) -> int:
         return _next_nonce(State(self._base), sender)
 
-    def _admit(self, transaction: Transaction) -> Transaction:
+    def _admit(self, transaction: Transaction, waiting: Sequence[Transaction] = ()) -> Transaction:
         if self.is_known(transaction.id):
             raise TransactionRefused(Refusal.DUPLICATE, "this transaction is waiting or committed already")
         if transaction.chain_id != self._chain_id:
             raise TransactionRefused(Refusal.WRONG_CHAIN, f"this chain is {self._chain_id.hex()}")
         if not self._signatures.check(transaction):
             raise TransactionRefused(Refusal.BAD_SIGNATURE, "the signature is not the sender's over this body")
-        admit(self._base, self._chain_id, transaction, height=self._next_height(), time_ms=self._wall())
+        admit(
+            self._base,
+            self._chain_id,
+            transaction,
+            height=self._next_height(),
+            time_ms=self._wall(),
+            waiting=waiting,
+        )
         return transaction
 
     def _take(self, transaction: Transaction) -> None:

@@ -26,7 +26,8 @@ class TestInit:
         directory = tmp_path / "home" / "node"
         made = answer("node", "init", "--genesis", str(genesis), "--data-dir", str(directory), "--api-port", "4999")
         assert made["data_directory"] == str(directory)
-        assert {path.name for path in directory.iterdir()} == {"genesis.cbor", "config.toml", "node.key", "api.token"}
+        names = {path.name for path in directory.iterdir()}
+        assert names == {"genesis.cbor", "config.toml", "node.key", "api.token", "journal"}
         assert "port = 4999" in (directory / "config.toml").read_text()
 
     def test_it_says_how_to_start_it(self, genesis: Path, tmp_path: Path) -> None:

@@ -292,10 +292,13 @@ class Neighbourhood:
             return True
         return False
 
-    def admission(self, transaction: Transaction, *, after_ms: int = 0) -> Refusal | None:
+    def admission(
+        self, transaction: Transaction, *, after_ms: int = 0, waiting: Sequence[Transaction] = ()
+    ) -> Refusal | None:
         """Why the API would refuse the transaction now, None if it would be taken in."""
+        time_ms = self.time_ms + after_ms
         try:
-            admit(self.reader, self.chain_id, transaction, height=self.height + 1, time_ms=self.time_ms + after_ms)
+            admit(self.reader, self.chain_id, transaction, height=self.height + 1, time_ms=time_ms, waiting=waiting)
         except TransactionRefused as refused:
             return refused.refusal
         return None

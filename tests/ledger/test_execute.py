@@ -311,6 +311,18 @@ class TestAdmission:
         street = Neighbourhood()
         assert street.admission(street.sign("bob", pay("carla", 10 * WATT_UWATT), nonce=1)) is None
 
+    def test_with_all_earlier_ones_waiting_it_is_tried_after_them(self) -> None:
+        # Given bob's first transfer waits, which leaves him half of what he has
+        street = Neighbourhood()
+        first = street.sign("bob", pay("carla", WATT_UWATT // 2))
+        half = WATT_UWATT - WATT_UWATT // 2 - 2 * FEE
+        # Then what is left can be promised, and no more
+        assert street.admission(street.sign("bob", pay("carla", half), nonce=1), waiting=[first]) is None
+        more = street.sign("bob", pay("carla", half + 1), nonce=1)
+        assert street.admission(more, waiting=[first]) is Refusal.INSUFFICIENT_WATT
+        # But one that is to take the place of the first is tried without it
+        assert street.admission(street.sign("bob", pay("carla", WATT_UWATT - FEE)), waiting=[first]) is None
+
     def test_a_conflicting_reading_is_let_in_as_evidence(self) -> None:
         street = Neighbourhood()
         street.time_ms = GENESIS_TIME_MS + PERIOD_MS
