@@ -139,8 +139,8 @@ class Network(Protocol):
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None: ...
 
     async def connect(self, address: str) -> PeerId:
-        """Dials a full multiaddr (with ``/p2p/<id>``) and keeps redialling it while the network runs. Errors:
-        NetworkError for a bad address.
+        """Dials a full multiaddr (with ``/p2p/<id>``) and keeps redialling it while the network runs; returns at once.
+        Errors: NetworkError for a bad address.
         """
 
     def addresses(self) -> list[str]:

@@ -1,7 +1,7 @@
 """GossipSub v1.1 over libp2p streams: reads RPCs, hands messages to the reception, sends what the mesh decides.
 
 Speaks ``/meshsub/1.1.0`` with StrictSign, as js-, go- and rust-libp2p do. py-libp2p's own router is not used: see
-``docs/adr/0002-own-gossipsub.md`` for what was measured.
+``docs/adr/0004-our-own-yamux-and-gossipsub.md`` for what was measured.
 
 1. Each peer has one stream from us, reopened while the peer is connected, and may have streams to us. What we send
    waits in one bounded queue per peer: control first, then messages; beyond the bounds a message is dropped and

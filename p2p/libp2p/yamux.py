@@ -4,7 +4,8 @@ own.
 Why not the library's (py-libp2p 0.8.1): it takes any amount of data beyond the receive window and any number of
 streams; it writes inside the caller's task, so that a cancelled request cuts a frame in half and ruins the connection;
 its reader writes, so that two busy peers can wait for each other for ever; a sender out of window looks every 10 ms and
-gives its stream up after 5 s; a one-byte read sends a frame.
+gives its stream up after 5 s; a one-byte read sends a frame. ``docs/adr/0004-our-own-yamux-and-gossipsub.md`` has
+figures.
 
 1. A frame is ``version(1)=0 ‖ type(1) ‖ flags(2) ‖ stream(4) ‖ length(4)``, big-endian, then ``length`` bytes if the
    type is DATA.

@@ -4,7 +4,8 @@
    which its delays and faults are drawn in the order it is used. What one link does never changes what another draws.
 2. Whatever arrives is carried out by one task, in the order of (time, sender, receiver, number on the link); between
    two arrivals of the same instant all other tasks come to rest. So the same seed and the same program give the same
-   history.
+   history, as long as no task cuts or heals a link at the very instant in which another uses it: trio does not say
+   which of the two runs first.
 3. Gossip may be lost, doubled, delayed and reordered; without ``reordering`` a link keeps order. A peer that has a
    copy, or one on the way, is sent no other.
 4. Requests and answers travel on streams: a lost packet is sent again, which costs time; order and content hold.
