@@ -109,6 +109,17 @@ class Neighbourhood:
         await node.submit(transaction.raw)
         return transaction
 
+    async def join(self, name: str) -> SimulatedNetwork:
+        """A network connected with every running home under the node key of ``name``, with no node behind it: a
+        stranger, or a home that has gone bad.
+        """
+        peer = peer_id_from_public_key(make_home(name).node.public_key)
+        running = [one.node.peer_id for one in self.homes.values() if one.node is not None]
+        network = SimulatedNetwork(self.switch, peer, [self.switch.address(other) for other in running])
+        await self._nursery.start(network.run)
+        await self.until(lambda: len(network.peers()) == len(running))
+        return network
+
     async def _run(
         self, name: str, running: RunningHome, configuration: Configuration, node_started: trio.Event
     ) -> None:
