@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -66,6 +67,7 @@ def digest(*parts: bytes) -> bytes:
     return sha256(b"".join(parts)).digest()
 
 
+@lru_cache(maxsize=4096)
 def address_text(public_key: bytes) -> str:
     """The address of a 32-byte public key, for people."""
     assert len(public_key) == 32

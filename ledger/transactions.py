@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,7 @@ MAX_TRANSACTION_BYTES: Final = 16 * 1024
 MAX_MEMO_BYTES: Final = 64
 MAX_RULE_TARGETS: Final = 16
 MAX_NAME_CHARACTERS: Final = 32
+DECODED_REMEMBERED: Final = 4_096
 
 
 class Kind(IntEnum):
@@ -256,8 +258,12 @@ class _Envelope(Wire, frozen=True):
     payload: list[Any]
 
 
+@lru_cache(maxsize=DECODED_REMEMBERED)
 def decode_transaction(raw: bytes) -> Transaction:
-    """Decodes what travels. Errors: TransactionRefused with the Refusal; the signature is not checked here."""
+    """Decodes what travels. Errors: TransactionRefused with the Refusal; the signature is not checked here.
+
+    The last ones are remembered: a node meets the same bytes at its door, in gossip and in the block.
+    """
     if len(raw) > MAX_TRANSACTION_BYTES:
         raise TransactionRefused(
             Refusal.OVERSIZED, f"{len(raw)} bytes; a transaction has at most {MAX_TRANSACTION_BYTES}"

@@ -17,6 +17,7 @@ from typing import Final
 
 from ledger.encoding import EncodingError, decode
 from ledger.genesis import Genesis, GenesisError, GenesisFeeder, GenesisMember, chain_id, check_genesis
+from ledger.keys import SigningKey
 from ledger.parameters import Parameters
 from ledger.records import MeterKind, MeterRole, Role, RuleTarget, VotingRule
 from ledger.transactions import RegisterMeter
@@ -144,7 +145,7 @@ def initialise_node(directory: Path, genesis: bytes, configuration: Configuratio
     write_configuration(directory, configuration)
     write_private(directory / TOKEN_NAME, secrets.token_hex(TOKEN_BYTES).encode("ascii") + b"\n")
     journal = Journal.open(directory, chain_id=chain)
-    journal.trust()
+    journal.trust(SigningKey(node_seed).public_key)
     journal.close()
     write_private(directory / NODE_KEY_NAME, node_seed.hex().encode("ascii") + b"\n")
 

@@ -125,6 +125,10 @@ class Intake:
         except OSError as error:
             self._note_disk(error)
 
+    def close(self) -> None:
+        """Lets go of the mempool's file."""
+        self._file.close()
+
     def committed_nonce(self, sender: bytes) -> int:
         return _next_nonce(State(self._base), sender)
 

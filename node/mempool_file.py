@@ -29,6 +29,7 @@ class MempoolFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
+        self._descriptor: int | None = None
 
     def load(self) -> list[bytes]:
         """The transactions written before, oldest first; cuts off a torn tail."""
@@ -53,13 +54,19 @@ class MempoolFile:
 
     def append(self, raws: Iterable[bytes]) -> None:
         data = b"".join(_HEAD.pack(len(raw), zlib.crc32(raw)) + raw for raw in raws)
-        with self.path.open("ab", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            written = file.write(data)
-            if written != len(data):
-                file.truncate(end)
-                raise OSError(errno.ENOSPC, "the disk took only part of a record")
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if os.write(self._descriptor, data) != len(data):
+            os.ftruncate(self._descriptor, end)
+            raise OSError(errno.ENOSPC, "the disk took only part of a record")
         self.size = end + len(data)
+
+    def close(self) -> None:
+        """Lets go of the file; the next ``append`` opens it again. Idempotent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def rewrite_if_grown(self, waiting_bytes: int, raws: Iterable[bytes]) -> None:
         """Compacts the file when what no longer waits is the larger part of it."""
@@ -68,8 +75,12 @@ class MempoolFile:
         temporary = self.path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         fresh = MempoolFile(temporary)
-        fresh.append(raws)
+        try:
+            fresh.append(raws)
+        finally:
+            fresh.close()
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        self.close()
         os.replace(temporary, self.path)
         self.size = fresh.size

@@ -161,6 +161,7 @@ class Node:
         self._serving = Serving(parts.network, self, get("sync"))
         self._trust = Trust(
             parts.journal,
+            parts.node_key.public_key,
             self._sync,
             2 * self._parameters.message_delay_ms / 1000,
             self._driver.until_written,
@@ -201,6 +202,7 @@ class Node:
             task_status.started()
             await self._stopping.wait()
             nursery.cancel_scope.cancel()
+        self._intake.close()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -445,6 +447,8 @@ class Node:
     # -- bookkeeping
 
     def _accepted(self, transaction: Transaction) -> None:
+        if len(self.events) == 0:
+            return
         with self._store.snapshot() as view:
             reader = Reader(view, self)
             sender = reader.party(reader.acting_account(transaction)[0])

@@ -212,17 +212,20 @@ class JournalContents:
 
 
 class JournalStore(Protocol):
-    @property
-    def is_new(self) -> bool:
-        """True from the journal's creation until ``trust``: this node does not know what it has said before. It stays
-        true over restarts.
+    def vouches_for(self, node_key: bytes) -> bool:
+        """True if the journal holds all that this key has said above the heights that were cleared. False from the
+        journal's creation until ``trust``, over restarts, and for any other key.
         """
         ...
 
-    def trust(self) -> None:
-        """From now on the journal is complete: called when the node is first set up, or when it has passed every height
-        at which it may have voted before it lost the journal.
+    def trust(self, node_key: bytes) -> None:
+        """From now on the journal is complete for this key: called when the key is made, or when the node has passed
+        every height at which it may have voted with it before.
         """
+        ...
+
+    def cleared_through(self) -> int:
+        """The highest height that was ever cleared, 0 if none: what was said there and below is not known here."""
         ...
 
     def write(self, records: Sequence[JournalRecord]) -> None:

@@ -49,6 +49,7 @@ _BODIES: Final = "bodies"
 _PROPOSALS: Final = "proposals"
 _DATABASES: Final = (_VOTES, _CERTIFICATES, _BODIES, _PROPOSALS)
 _TRUSTED_KEY: Final = b"trusted"
+_CLEARED_KEY: Final = b"cleared"
 _HEIGHT: Final = struct.Struct(">Q")
 _VIEW: Final = struct.Struct(">Q")
 _VIEW_KIND: Final = struct.Struct(">QB")
@@ -65,7 +66,7 @@ class Journal:
 
     @classmethod
     def open(cls, directory: Path, *, chain_id: bytes) -> Journal:
-        """Open ``directory``/journal, made if it is missing; look at ``is_new`` then. Raises like
+        """Open ``directory``/journal, made if it is missing; ask ``vouches_for`` then. Raises like
         ``ChainDatabase.open``.
         """
         return cls(open_environment(directory / DIRECTORY, _DATABASES, schema=SCHEMA, chain_id=chain_id, create=True))
@@ -74,18 +75,21 @@ class Journal:
         """Let go of the directory. Idempotent."""
         self._environment.close()
 
-    @property
-    def is_new(self) -> bool:
-        """Whether nobody has vouched yet that this journal is complete; see ``trust``."""
-        with self._transaction(write=False) as transaction:
-            return transaction.get(_TRUSTED_KEY, db=self._environment.meta) is None
+    def vouches_for(self, node_key: bytes) -> bool:
+        """Whether this journal is complete for the key; see ``trust``. Raises ``Damaged``."""
+        return self._meta(_TRUSTED_KEY) == node_key
 
-    def trust(self) -> None:
-        """From now on the journal is complete: the node was just set up, or is past every height at which it may have
-        voted before.
+    def trust(self, node_key: bytes) -> None:
+        """From now on the journal is complete for this key: it was just made, or the node is past every height at
+        which it may have voted with it before.
         """
         with self._transaction(write=True) as transaction:
-            transaction.put(_TRUSTED_KEY, seal(_TRUSTED_KEY, b""), db=self._environment.meta)
+            transaction.put(_TRUSTED_KEY, seal(_TRUSTED_KEY, node_key), db=self._environment.meta)
+
+    def cleared_through(self) -> int:
+        """The highest height that was ever cleared, 0 if none. Raises ``Damaged``."""
+        data = self._meta(_CLEARED_KEY)
+        return 0 if data is None else int(_HEIGHT.unpack(data)[0])
 
     def write(self, records: Sequence[JournalRecord]) -> None:
         """All records or none, on the disk when this returns. Raises ``VoteConflict``, ``DiskFull``, ``DiskFailed``:
@@ -123,12 +127,25 @@ class Journal:
         good.
         """
         end = _HEIGHT.pack(height)
+        further = height > self.cleared_through()
         with self._transaction(write=True) as transaction:
+            if further:
+                transaction.put(_CLEARED_KEY, seal(_CLEARED_KEY, end), db=self._environment.meta)
             for database in self._environment.databases.values():
                 with transaction.cursor(database) as cursor:
                     found = cursor.first()
                     while found and cursor.key()[:8] <= end:
                         found = cursor.delete()
+
+    def _meta(self, key: bytes) -> bytes | None:
+        with self._transaction(write=False) as transaction:
+            value = transaction.get(key, db=self._environment.meta)
+        if value is None:
+            return None
+        data = unseal(key, value)
+        if data is None:
+            raise Damaged(self._environment.directory, f"the mark {key.decode()!r} fails its checksum")
+        return data
 
     def _scan(self, transaction: _Transaction, database: str, height: int) -> Iterator[tuple[bytes, bytes]]:
         """(key after the height, data) of each record of a height."""

@@ -180,14 +180,17 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._heights: dict[int, JournalContents] = {}
-        self._trusted = False
+        self._trusted_key: bytes | None = None
+        self._cleared_through = 0
 
-    @property
-    def is_new(self) -> bool:
-        return not self._trusted
+    def vouches_for(self, node_key: bytes) -> bool:
+        return self._trusted_key == node_key
 
-    def trust(self) -> None:
-        self._trusted = True
+    def trust(self, node_key: bytes) -> None:
+        self._trusted_key = node_key
+
+    def cleared_through(self) -> int:
+        return self._cleared_through
 
     def write(self, records: Sequence[JournalRecord]) -> None:
         written: dict[tuple[int, int, int], bytes] = {}
@@ -214,6 +217,7 @@ class MemoryJournal:
         return JournalContents(dict(held.votes), dict(held.certificates), dict(held.bodies), dict(held.proposals))
 
     def clear_through(self, height: int) -> None:
+        self._cleared_through = max(self._cleared_through, height)
         for cleared in [held for held in self._heights if held <= height]:
             del self._heights[cleared]
 

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.encoding import encode
 from ledger.genesis import chain_id, genesis_changes
+from ledger.keys import SigningKey
 from ledger.parameters import Parameters
 from ledger.records import MeterKind, MeterRole, Role
 from node.configuration import ApiSettings, Configuration, load
@@ -118,7 +119,8 @@ def test_the_journal_of_a_fresh_key_is_complete_from_the_beginning(tmp_path: Pat
     initialise_node(tmp_path / "anne", document(), Configuration(), SEED)
     # Then its journal hides nothing, so it need not abstain before it votes
     journal = Journal.open(tmp_path / "anne", chain_id=chain_id(found_network(PLAN)))
-    assert not journal.is_new
+    assert journal.vouches_for(SigningKey(SEED).public_key)
+    assert not journal.vouches_for(SigningKey(bytes(32)).public_key)
     journal.close()
 
 

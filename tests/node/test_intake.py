@@ -137,6 +137,7 @@ async def test_what_cannot_be_written_down_is_refused_and_replaces_nothing(door:
     first, dearer = payment(door.chain, "anne"), payment(door.chain, "anne", fee_uwatt=5_000)
     await door.intake.submit(first.raw)
     content = door.path.read_bytes()
+    door.intake.close()
     door.path.unlink()
     door.path.mkdir()
     # When another would take its place

@@ -11,8 +11,9 @@ from ledger.state import State
 from ledger.transactions import Token, Transfer
 from node.configuration import Configuration, override
 from node.verification import verify_chain
+from p2p.peer_identity import peer_id_from_public_key
 from p2p.simulated import Faults
-from storage.memory import MemoryJournal
+from storage.memory import MemoryChain, MemoryJournal
 from tests.support.nodes import Neighbourhood, neighbourhood
 
 pytestmark = pytest.mark.trio
@@ -158,7 +159,33 @@ async def test_a_home_that_lost_its_journal_follows_before_it_votes(
         # But he does again two blocks above the tip he heard of
         await homes.until(lambda: node.live().votes)
         assert homes.homes["bob"].height >= tip + 1
-        assert not homes.homes["bob"].journal.is_new
+        bob = homes.homes["bob"]
+        assert bob.journal.vouches_for(bob.home.node.public_key)
+
+
+async def test_a_home_that_fetches_its_chain_anew_does_not_vote_again_where_its_votes_are_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with neighbourhood(seed=11) as homes:
+        await homes.until_height(6)
+        # Given bob's chain is lost, not his journal, which keeps no votes of committed heights
+        await homes.kill("bob")
+        bob = homes.homes["bob"]
+        passed = bob.height
+        bob.store = MemoryChain()
+        # When he starts with nobody to hear of
+        others = [running.node.peer_id for name, running in homes.homes.items() if running.node]
+        homes.switch.partition([peer_id_from_public_key(bob.home.node.public_key)], others)
+        node = await homes.start("bob")
+        await trio.sleep(60)
+        # Then he says nothing at a height at which he may have said something else
+        assert bob.height == 0
+        assert not node.live().votes
+        assert bob.journal.load(1).votes == {}
+        # And once he has the chain again he votes
+        homes.switch.heal()
+        await homes.until(lambda: node.live().votes)
+        assert bob.height >= passed
 
 
 async def test_everyone_stops_at_the_halt_height(autojump_clock: trio.testing.MockClock) -> None:

@@ -24,6 +24,7 @@ from storage.journal import Journal
 from storage.memory import MemoryJournal
 
 CHAIN_ID = b"sample chain"
+NODE_KEY = bytes(range(32))
 HASH = bytes(range(32))
 
 RECORDS: Sequence[JournalRecord] = (
@@ -139,21 +140,29 @@ def test_disk_and_memory_agree(
 
 
 def test_a_new_journal_says_so_until_it_is_trusted(journal: JournalStore) -> None:
-    assert journal.is_new
+    assert not journal.vouches_for(NODE_KEY)
     journal.write(RECORDS)
-    assert journal.is_new
-    journal.trust()
-    assert not journal.is_new
+    assert not journal.vouches_for(NODE_KEY)
+    journal.trust(NODE_KEY)
+    assert journal.vouches_for(NODE_KEY)
+    assert not journal.vouches_for(bytes(32))
+
+
+def test_it_remembers_through_which_height_it_was_cleared(journal: JournalStore) -> None:
+    assert journal.cleared_through() == 0
+    for height, highest in ((7, 7), (3, 7), (9, 9)):
+        journal.clear_through(height)
+        assert journal.cleared_through() == highest
 
 
 def test_a_lost_journal_is_new_over_restarts(tmp_path: Path) -> None:
     # Given a trusted journal with a vote
     journal = Journal.open(tmp_path, chain_id=CHAIN_ID)
-    journal.trust()
+    journal.trust(NODE_KEY)
     journal.write(RECORDS)
     journal.close()
     reopened = Journal.open(tmp_path, chain_id=CHAIN_ID)
-    assert not reopened.is_new
+    assert reopened.vouches_for(NODE_KEY)
     assert len(reopened.load(7).votes) == 3
     reopened.close()
     # When its directory is lost
@@ -161,13 +170,13 @@ def test_a_lost_journal_is_new_over_restarts(tmp_path: Path) -> None:
     # Then the next one is new, also after the restart that follows, until it is trusted
     for _ in range(2):
         lost = Journal.open(tmp_path, chain_id=CHAIN_ID)
-        assert lost.is_new
+        assert not lost.vouches_for(NODE_KEY)
         lost.close()
     lost = Journal.open(tmp_path, chain_id=CHAIN_ID)
-    lost.trust()
+    lost.trust(NODE_KEY)
     lost.close()
     found = Journal.open(tmp_path, chain_id=CHAIN_ID)
-    assert not found.is_new
+    assert found.vouches_for(NODE_KEY)
     found.close()
 
 
