@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.common import AsJson, fail, new_app
+from cli.common import EXIT_USAGE, AsJson, fail, new_app
 from cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -156,10 +156,13 @@ def down(directory: Directory = None) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
+    from devnet.faults import BadFault
     from devnet.manifest import DevnetError
 
     try:
         yield
+    except BadFault as error:
+        fail(str(error), EXIT_USAGE)
     except DevnetError as error:
         fail(str(error))
 

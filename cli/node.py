@@ -220,5 +220,5 @@ def _finality(found: Status) -> str:
 def _clock(found: Status) -> str:
     if found.clock_offset_ms is None:
         return "not compared: too few peers"
-    ahead = "ahead of" if found.clock_offset_ms >= 0 else "behind"
-    return f"{abs(found.clock_offset_ms)} ms {ahead} the peers'"
+    place = "behind" if found.clock_offset_ms >= 0 else "ahead of"  # the offset is the peers' time less ours
+    return f"{abs(found.clock_offset_ms)} ms {place} the peers'"

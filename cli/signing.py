@@ -45,7 +45,11 @@ WalletName = Annotated[
 ]
 WalletDirectory = Annotated[
     Path | None,
-    typer.Option("--wallets", metavar="DIR", help="Where the wallets are; else $ECLOUD_WALLETS, else the user's own."),
+    typer.Option(
+        "--wallets",
+        metavar="DIR",
+        help="Where the wallets are; else those of --node, $ECLOUD_WALLETS, or the user's own.",
+    ),
 ]
 PasswordFile = Annotated[
     str | None,

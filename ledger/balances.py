@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from ledger.records import ACCOUNTS, SUPPLY, Account, Supply
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import State
+from ledger.units import grid_text, vote_text, watt_text
 
 _EMPTY = Account()
 
@@ -39,7 +40,8 @@ def take_watt(state: State, account: bytes, amount_uwatt: int) -> None:
     found = get_account(state, account)
     if found.watt_uwatt < amount_uwatt:
         raise TransactionRefused(
-            Refusal.INSUFFICIENT_WATT, f"{amount_uwatt} uwatt wanted, the account has {found.watt_uwatt} uwatt"
+            Refusal.INSUFFICIENT_WATT,
+            f"{watt_text(amount_uwatt)} wanted, the account has {watt_text(found.watt_uwatt)}",
         )
     ACCOUNTS.put(state, replace(found, watt_uwatt=found.watt_uwatt - amount_uwatt), account)
 
@@ -57,7 +59,8 @@ def take_grid(state: State, account: bytes, amount_ugrid: int) -> None:
     found = get_account(state, account)
     if found.grid_ugrid < amount_ugrid:
         raise TransactionRefused(
-            Refusal.INSUFFICIENT_GRID, f"{amount_ugrid} ugrid wanted, the account has {found.grid_ugrid} ugrid"
+            Refusal.INSUFFICIENT_GRID,
+            f"{grid_text(amount_ugrid)} wanted, the account has {grid_text(found.grid_ugrid)}",
         )
     ACCOUNTS.put(state, replace(found, grid_ugrid=found.grid_ugrid - amount_ugrid), account)
 
@@ -75,7 +78,7 @@ def take_votes(state: State, account: bytes, amount_mvote: int) -> None:
     found = get_account(state, account)
     if found.votes_mvote < amount_mvote:
         raise TransactionRefused(
-            Refusal.INSUFFICIENT_VOTES, f"{amount_mvote} mvote wanted, {found.votes_mvote} mvote are kept"
+            Refusal.INSUFFICIENT_VOTES, f"{vote_text(amount_mvote)} wanted, {vote_text(found.votes_mvote)} are kept"
         )
     ACCOUNTS.put(state, replace(found, votes_mvote=found.votes_mvote - amount_mvote), account)
 

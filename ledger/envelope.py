@@ -19,6 +19,7 @@ from ledger.records import ACCOUNTS, NODE_KEYS, NodeKey
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import State
 from ledger.transactions import NODE_KEY_KINDS, Transaction
+from ledger.units import watt_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def check_terms(state: State, parameters: Parameters, sender: Sender, transactio
     if transaction.fee_uwatt < parameters.minimum_fee_uwatt:
         raise TransactionRefused(
             Refusal.FEE_TOO_LOW,
-            f"the fee is {transaction.fee_uwatt} uwatt; it is at least {parameters.minimum_fee_uwatt}",
+            f"the fee is {watt_text(transaction.fee_uwatt)}; it is at least {watt_text(parameters.minimum_fee_uwatt)}",
         )
     if transaction.valid_until_height < height:
         raise TransactionRefused(
@@ -71,7 +72,8 @@ def check_terms(state: State, parameters: Parameters, sender: Sender, transactio
     available_uwatt = get_account(state, sender.account).watt_uwatt
     if available_uwatt < transaction.fee_uwatt:
         raise TransactionRefused(
-            Refusal.CANNOT_PAY_FEE, f"the fee is {transaction.fee_uwatt} uwatt, the account has {available_uwatt} uwatt"
+            Refusal.CANNOT_PAY_FEE,
+            f"the fee is {watt_text(transaction.fee_uwatt)}, the account has {watt_text(available_uwatt)}",
         )
 
 

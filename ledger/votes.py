@@ -31,6 +31,7 @@ from ledger.transactions import (
     Transaction,
     WithdrawVotes,
 )
+from ledger.units import vote_text
 
 ALL_BPS: Final = 10_000
 
@@ -38,7 +39,7 @@ ALL_BPS: Final = 10_000
 def check_amount(_: Transaction, payload: CastVotes | WithdrawVotes) -> None:
     """Errors: TransactionRefused AMOUNT_ZERO."""
     if payload.amount_mvote == 0:
-        raise TransactionRefused(Refusal.AMOUNT_ZERO, "at least 1 mvote")
+        raise TransactionRefused(Refusal.AMOUNT_ZERO, f"at least {vote_text(1)}")
 
 
 def apply_cast(execution: Execution, account: bytes, payload: CastVotes) -> None:
@@ -48,12 +49,12 @@ def apply_cast(execution: Execution, account: bytes, payload: CastVotes) -> None
     kept = get_account(state, account).votes_mvote
     if kept < payload.amount_mvote:
         raise TransactionRefused(
-            Refusal.INSUFFICIENT_VOTES, f"{payload.amount_mvote} mvote to cast, {kept} mvote are kept"
+            Refusal.INSUFFICIENT_VOTES, f"{vote_text(payload.amount_mvote)} to cast, {vote_text(kept)} are kept"
         )
     cost = buy_shares(state, payload.candidate, account, payload.amount_mvote)
     if cost == 0:
         raise TransactionRefused(
-            Refusal.AMOUNT_TOO_SMALL, f"{payload.amount_mvote} mvote buy no whole share of this candidate's pool"
+            Refusal.AMOUNT_TOO_SMALL, f"{vote_text(payload.amount_mvote)} buy no whole share of this candidate's pool"
         )
     take_votes(state, account, cost)
     execution.concern(payload.candidate)
@@ -66,7 +67,8 @@ def apply_withdraw(execution: Execution, account: bytes, payload: WithdrawVotes)
     part = withdrawable_mvote(candidate, get_shares(state, payload.candidate, account))
     if payload.amount_mvote > part:
         raise TransactionRefused(
-            Refusal.INSUFFICIENT_VOTES, f"{payload.amount_mvote} mvote wanted, the part in this pool is {part} mvote"
+            Refusal.INSUFFICIENT_VOTES,
+            f"{vote_text(payload.amount_mvote)} wanted, the part in this pool is {vote_text(part)}",
         )
     sell_shares(state, payload.candidate, account, payload.amount_mvote)
     give_votes(state, account, payload.amount_mvote)

@@ -16,6 +16,7 @@ from typing import Final
 
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.transactions import Kind, SubmitReading, Transaction
+from ledger.units import watt_text
 
 MAX_PER_SENDER: Final = 64
 MAX_READINGS_PER_METER: Final = 256
@@ -77,7 +78,7 @@ class Mempool:
             least = -(-replaced.fee_uwatt * REPLACEMENT_BPS // 10_000)
             raise TransactionRefused(
                 Refusal.FEE_NOT_HIGHER,
-                f"nonce {transaction.nonce} is waiting already; to replace it offer a fee of at least {least} uwatt",
+                f"nonce {transaction.nonce} is waiting already; to replace it offer at least {watt_text(least)} as fee",
             )
         if replaced is None and len(queue) >= MAX_PER_SENDER:
             raise TransactionRefused(

@@ -19,6 +19,10 @@ FINALITY_BUCKETS_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10
 Numbers = Callable[[], Mapping[str, float]]
 
 
+NETWORK_GAUGES: Final = frozenset(("peers", "inbound", "handshakes", "empty_mesh"))
+"""Of the network's numbers those that also fall."""
+
+
 class _Live(Collector):
     def __init__(self, gauges: Numbers, counters: Numbers, restarts: Callable[[], Mapping[str, int]]) -> None:
         self._gauges = gauges
@@ -33,6 +37,8 @@ class _Live(Collector):
             what, _, where = name.partition(" ")
             if where:
                 by_place.add_metric([what, where], value)
+            elif name in NETWORK_GAUGES:
+                yield GaugeMetricFamily(f"ecloud_network_{name}", name.replace("_", " "), value=value)
             else:
                 yield CounterMetricFamily(f"ecloud_network_{name}", name.replace("_", " "), value=value)
         yield by_place

@@ -21,7 +21,7 @@ MAX_REPLAYED_BLOCKS: Final = 500
 
 
 class BlockFinal(Model, frozen=True, kw_only=True, tag="block_final"):
-    """``finality_ms``: from the proposal to finality here; None for a block that was fetched, not seen open."""
+    """``finality_ms``: from the block's time to its commit here; None for a block that was fetched, not seen open."""
 
     height: int
     hash: str

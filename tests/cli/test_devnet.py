@@ -27,19 +27,19 @@ def test_without_a_devnet_one_is_told_how_to_start_one(tmp_path: Path, command: 
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "says", "status"),
     [
-        (["--blocks", "0"], "--blocks 0: at least 1"),
-        (["--nodes", "0"], "a devnet has 1 to 40 homes, not 0"),
-        (["--at", "10:kill:bob", "--detach"], "leave out --detach"),
-        (["--at", "10:explode:bob"], "no action 'explode'; there are kill, restart, pause, resume"),
-        (["--at", "10:kill:xaver"], "nobody is called 'xaver'; there are anne, bob, carla, george, anne.meter"),
-        (["--at", "bob"], "a fault is HEIGHT:ACTION:NAME, for instance 10:kill:bob"),
-        (["--keep"], "there is no devnet in"),
+        (["--blocks", "0"], "--blocks 0: at least 1", 1),
+        (["--nodes", "0"], "a devnet has 1 to 40 homes, not 0", 1),
+        (["--at", "10:kill:bob", "--detach"], "leave out --detach", 1),
+        (["--at", "10:explode:bob"], "no action 'explode'; there are kill, restart, pause, resume", 2),
+        (["--at", "10:kill:xaver"], "nobody is called 'xaver'; there are anne, bob, carla, george, anne.meter", 2),
+        (["--at", "bob"], "a fault is HEIGHT:ACTION:NAME, for instance 10:kill:bob", 2),
+        (["--keep"], "there is no devnet in", 1),
     ],
 )
-def test_what_cannot_be_started_is_said(tmp_path: Path, options: list[str], says: str) -> None:
-    assert says in refused("devnet", "up", "--directory", str(tmp_path / "devnet"), *options)
+def test_what_cannot_be_started_is_said(tmp_path: Path, options: list[str], says: str, status: int) -> None:
+    assert says in refused("devnet", "up", "--directory", str(tmp_path / "devnet"), *options, status=status)
 
 
 def test_a_devnet_that_does_not_run_is_shown_so(made: Path) -> None:
