@@ -15,16 +15,8 @@ INDENT: Final = "  "
 _UNITS: Final[tuple[tuple[str, Callable[[int], str]], ...]] = (
     ("_at_ms", lambda value: f"{show.date_time(value)} UTC"),
     ("_ms", show.duration),
-    ("_uwatt", show.watt),
-    ("_ugrid", show.grid),
-    ("_mvote", show.vote),
-    ("_wh", show.energy),
-    ("_w", lambda value: f"{show.count(value)} W"),
-    ("_bps", show.percent),
-    ("_mv", lambda value: f"{show.decimal(value, 3)} V"),
-    ("_mhz", lambda value: f"{show.decimal(value, 3)} Hz"),
+    *show.UNITS,
 )
-_TOKENS: Final[dict[str, Callable[[int], str]]] = {"watt": show.watt, "grid": show.grid}
 
 
 def payload_facts(payload: dict[str, Any], indent: str = "") -> list[tuple[str, str]]:
@@ -51,8 +43,8 @@ def _fact(name: str, value: Any, payload: dict[str, Any]) -> tuple[str, str | No
         return show.words(name), f"{value['name'] or ''}  {value['address']}".strip() if is_party else None
     if isinstance(value, list):
         return show.words(name), ", ".join(str(item) for item in value)
-    if name == "amount" and payload.get("token") in _TOKENS:
-        return name, _TOKENS[payload["token"]](value)
+    if name == "amount" and payload.get("token") in show.TOKENS:
+        return name, show.TOKENS[payload["token"]](value)
     if isinstance(value, int) and not isinstance(value, bool):
         for suffix, write in _UNITS:
             if name.endswith(suffix):

@@ -207,11 +207,6 @@ class NodeChain:
         self._trees.clear()
         self.open = OpenHeight(self.chain_id, Parent.of(header), self.store)
 
-    def draw_facts(self, height: int) -> DrawFacts | None:
-        """The facts of a committed height's draw."""
-        data = self.store.receipts(height) if height > 0 else None
-        return None if data is None else decode_effects(data).draw
-
     def stored_block(self, height: int) -> StoredBlock | None:
         """A committed block as peers are served it; None for the genesis and above the tip."""
         if height < 1:

@@ -43,7 +43,6 @@ from node.client.events import (
 )
 from node.client.models import Party
 from node.configuration import Configuration
-from node.draw_facts import DrawFacts
 from node.driver import Driver
 from node.event_hub import EventHub
 from node.gossip import SignatureCache, TransactionGossip
@@ -260,9 +259,6 @@ class Node:
 
     def finality_ms(self, height: int) -> int | None:
         return self._finality.of_height(height)
-
-    def draw_facts(self, height: int) -> DrawFacts | None:
-        return self._chain.draw_facts(height)
 
     def peers(self) -> list[PeerInfo]:
         return self._network.peers()

@@ -95,8 +95,3 @@ class EcloudApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, ResultDialog) and screen.is_mounted:
                 screen.take_event(event)
-
-
-def run(base_url: str | None = None) -> None:
-    """Runs the terminal against the node at ``base_url`` (default: this machine's) until the user leaves."""
-    EcloudApp(NodeClient(base_url)).run()

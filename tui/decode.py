@@ -6,7 +6,6 @@ shown readably too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from rich.text import Text
@@ -20,18 +19,6 @@ from tui.widgets.live_table import Column, Row
 
 MAX_FIELDS: Final = 60
 HASH_CELLS: Final = 32
-
-_TOKENS: Final[dict[str, Callable[[int], str]]] = {"watt": show.watt, "grid": show.grid}
-_UNITS: Final[tuple[tuple[str, Callable[[int], str]], ...]] = (
-    ("_uwatt", show.watt),
-    ("_ugrid", show.grid),
-    ("_mvote", show.vote),
-    ("_wh", show.energy),
-    ("_w", lambda value: f"{show.count(value)} W"),
-    ("_bps", show.percent),
-    ("_mv", lambda value: f"{show.decimal(value, 3)} V"),
-    ("_mhz", lambda value: f"{show.decimal(value, 3)} Hz"),
-)
 
 HISTORY_COLUMNS: Final = (
     Column("time", 19, from_width=76),
@@ -161,7 +148,7 @@ def _movement(one: Transaction, own_address: str) -> tuple[Text, Party | None]:
     if one.kind == "transfer":
         recipient = Party(address=payload["recipient"]["address"], name=payload["recipient"]["name"])
         received = recipient.address == own_address
-        number = _TOKENS[payload["token"]](payload["amount"])
+        number = show.TOKENS[payload["token"]](payload["amount"])
         if one.refusal is not None:
             refused = Text.assemble(("✗ ", ATTENTION), (number, MUTED), end="")
             return refused, one.sender if received else recipient
@@ -194,14 +181,14 @@ def _collect(session: Session, payload: dict[str, Any], rows: list[Fact], indent
             for place, item in enumerate(value, 1):
                 rows.append((f"{label} {place}", ""))
                 _collect(session, item, rows, indent + "  ")
-        elif name == "amount" and payload.get("token") in _TOKENS:
-            rows.append((label, Text(_TOKENS[payload["token"]](value), f"bold {FOREGROUND}")))
+        elif name == "amount" and payload.get("token") in show.TOKENS:
+            rows.append((label, Text(show.TOKENS[payload["token"]](value), f"bold {FOREGROUND}")))
         elif name != "token":
             rows.append((label, _value(session, name, value)))
 
 
 def _label(name: str) -> str:
-    suffixes = [suffix for suffix, _ in _UNITS] + ["_ms"]
+    suffixes = [suffix for suffix, _ in show.UNITS] + ["_ms"]
     return show.words(next((name.removesuffix(suffix) for suffix in suffixes if name.endswith(suffix)), name))
 
 
@@ -215,7 +202,7 @@ def _value(session: Session, name: str, value: Any) -> Text | str:
     if name.endswith("_at_ms"):
         return show.date_time(value, session.feed.utc_offset_minutes)
     style = PRODUCTION if name.startswith("export") else CONSUMPTION if name.startswith("import") else FOREGROUND
-    for suffix, write in _UNITS:
+    for suffix, write in show.UNITS:
         if name.endswith(suffix):
             return Text(write(value), style)
     return show.count(value)

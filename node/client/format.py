@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -125,6 +126,21 @@ def clock_time(time_ms: int, utc_offset_minutes: int = 0) -> str:
 def date_time(time_ms: int, utc_offset_minutes: int = 0) -> str:
     """``2026-05-01 14:03:22``."""
     return f"{_moment(time_ms, utc_offset_minutes):%Y-%m-%d %H:%M:%S}"
+
+
+UNITS: Final[tuple[tuple[str, Callable[[int], str]], ...]] = (
+    ("_uwatt", watt),
+    ("_ugrid", grid),
+    ("_mvote", vote),
+    ("_wh", energy),
+    ("_w", lambda value: f"{count(value)} W"),
+    ("_bps", percent),
+    ("_mv", lambda value: f"{decimal(value, 3)} V"),
+    ("_mhz", lambda value: f"{decimal(value, 3)} Hz"),
+)
+"""The suffix of a field's name → how its value is written; moments and durations are the caller's."""
+TOKENS: Final[dict[str, Callable[[int], str]]] = {"watt": watt, "grid": grid}
+"""The token named beside an ``amount`` → how the amount is written."""
 
 
 def words(word: str) -> str:

@@ -14,7 +14,7 @@ from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError, encode
 from ledger.statements import StatementKind
 from ledger.transactions import MAX_TRANSACTION_BYTES, Signed
-from node.chain import NodeChain
+from node.chain import NodeChain, decode_effects
 from node.gossip import SignatureCache
 from node.protocol import StoredBlock
 from storage.chain import ChainDatabase
@@ -184,7 +184,6 @@ def test_a_block_built_here_is_what_everyone_executes() -> None:
     assert node.stored_block(1) == StoredBlock(block=encode(built.block), certificate=encode(certificate))
     assert node.stored_block(0) is None
     assert node.stored_block(2) is None
-    facts = node.draw_facts(1)
-    assert facts is not None
-    assert facts.height == 1
-    assert node.draw_facts(0) is None
+    effects = store.receipts(1)
+    assert effects is not None
+    assert decode_effects(effects).draw.height == 1
