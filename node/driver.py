@@ -242,16 +242,24 @@ class Driver:
             await self._open_next(nursery)
             while True:
                 inputs = await self._next_inputs()
-                actions: list[Action] = []
-                for item in inputs:
-                    actions += await self._feed(item, nursery)
-                    if any(isinstance(action, Commit) for action in actions):
-                        await self._perform(actions, nursery)
-                        actions = []
-                await self._perform(actions, nursery)
+                try:
+                    await self._work_off(inputs, nursery)
+                finally:
+                    for item in inputs:
+                        if isinstance(item, _Imported):
+                            item.done.close()  # who waits for it must not wait for ever, whatever happened
                 if any(isinstance(item, _Leave) for item in inputs):
                     nursery.cancel_scope.cancel()
                     return
+
+    async def _work_off(self, inputs: Sequence[_Input], nursery: trio.Nursery) -> None:
+        actions: list[Action] = []
+        for item in inputs:
+            actions += await self._feed(item, nursery)
+            if any(isinstance(action, Commit) for action in actions):
+                await self._perform(actions, nursery)
+                actions = []
+        await self._perform(actions, nursery)
 
     def _begin(self, abstain_until: int) -> None:
         """Rule 6: nothing of a former run counts but what is on the disk."""
@@ -291,6 +299,7 @@ class Driver:
                 inputs.append(self._receive.receive_nowait())
             except trio.WouldBlock:
                 break
+        self._waiting_bytes -= sum(item.size for item in inputs if isinstance(item, _Heard))
         return inputs
 
     def _due_timers(self) -> list[_Input]:
@@ -305,8 +314,7 @@ class Driver:
         match item:
             case Timer():
                 return engine.on_timer(item, now)
-            case _Heard(message=message, source=source, size=size):
-                self._waiting_bytes -= size
+            case _Heard(message=message, source=source):
                 return engine.on_message(message, source, now)
             case _Built(height=height, view=view, executed=executed):
                 self._executed[executed.hash] = executed
@@ -318,8 +326,7 @@ class Driver:
             case _Body(block=block):
                 return engine.on_body(block, now)
             case _Imported(blocks=blocks, done=done):
-                async with done:
-                    await self._import(blocks, done, nursery)
+                await self._import(blocks, done, nursery)
                 return []
             case _Leave():
                 return []

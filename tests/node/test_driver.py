@@ -162,6 +162,22 @@ async def test_a_defect_in_a_service_does_not_end_it_for_good(autojump_clock: tr
         await homes.until(lambda: node.live().votes)
 
 
+async def test_a_defect_while_catching_up_does_not_leave_a_home_behind(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with neighbourhood(seed=30, start=["bob", "carla", "george"]) as homes:
+        await homes.until_height(9, ["bob", "carla", "george"])
+        # Given a home that comes late, and a defect that shows while it takes in what it missed
+        store = homes.homes["anne"].store = FaultyChain()
+        store.failures = [RuntimeError("a defect")] * 2
+        node = await homes.start("anne")
+        # Then it begins again, and is level in the end
+        await homes.until_height(homes.homes["bob"].height + 2)
+        assert store.failures == []
+        assert node._restarts()["consensus"] == 2
+        assert node._driver._waiting_bytes >= 0
+
+
 class SpoiltChain(FaultyChain):
     """A disk that gives back another balance than was stored, from some height on."""
 

@@ -151,3 +151,17 @@ def test_a_file_that_cannot_be_read_is_put_aside(clock: Clock, tmp_path: Path, o
     peers.remember("bob", ADDRESS)
     peers.save()
     assert book(clock, path).remembered() == {"bob": [ADDRESS]}
+
+
+def test_a_disk_that_refuses_is_counted_and_tried_again(clock: Clock, tmp_path: Path) -> None:
+    # Given a directory that does not take the file
+    path = tmp_path / "away" / "peers.cbor"
+    peers = book(clock, path)
+    peers.ban("mallory", 60, "flood")
+    peers.save()
+    assert peers.counters["peer_book_unsaved"] == 1
+    # When it does
+    path.parent.mkdir()
+    peers.save()
+    # Then nothing is lost
+    assert book(clock, path).banned("mallory") is not None
