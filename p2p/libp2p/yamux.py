@@ -339,7 +339,8 @@ class Yamux(IMuxedConn):  # type: ignore[misc]
             raise MuxedStreamError("the connection is closing")
         self._enqueue(_HEADER.pack(0, _DATA, 0, stream_id, len(payload)) + payload)
         while self._outgoing_bytes > QUEUE_HIGH_BYTES and not self._closing:
-            self._outgoing_drained = trio.Event()
+            if self._outgoing_drained.is_set():  # else others wait for this very event
+                self._outgoing_drained = trio.Event()
             await self._outgoing_drained.wait()
         await trio.lowlevel.checkpoint()
 

@@ -105,6 +105,26 @@ async def test_both_sides_open_streams_and_finish_them(pair: Pair) -> None:
 
 
 @pytest.mark.trio
+async def test_writers_that_wait_for_a_full_queue_all_go_on(pair: Pair, nursery: trio.Nursery) -> None:
+    # Given four writers whose data together is more than the queue takes, while nothing can be sent
+    pair.our_pipe.held = trio.Event()
+    writers = [await pair.ours.open_stream() for _ in range(4)]
+    data = bytes(WINDOW_BYTES - 1)
+    for writer in writers:
+        nursery.start_soon(writer.write, data)
+    await trio.testing.wait_all_tasks_blocked()
+    # When it can
+    pair.our_pipe.held.set()
+    # Then all of each one's data arrives
+    for _ in writers:
+        reader = await pair.theirs.accept_stream()
+        received = 0
+        with trio.fail_after(5):
+            while received < len(data):
+                received += len(await reader.read(WINDOW_BYTES))
+
+
+@pytest.mark.trio
 async def test_much_data_crosses_in_bounded_frames(pair: Pair, nursery: trio.Nursery) -> None:
     near, far = await streams(pair)
     data = bytes(range(256)) * 8_192
