@@ -4,13 +4,16 @@
    and costs ``OVERSIZE``.
 2. A request costs its bytes and one message of the asking peer's budget; over it, ``FLOOD`` and no answer.
 3. A peer has READ_REQUEST_S to send a request and ANSWER_S to be answered. Slowness costs it nothing but the stream.
-4. A handler that raises anything but ``RequestRefused`` resets the stream; that is this node's own fault and costs
+4. An answered stream is reset only when the peer has ended its side, LINGER_S later, or when it sends more: whoever is
+   told of a reset drops what it has not read yet.
+5. A handler that raises anything but ``RequestRefused`` resets the stream; that is this node's own fault and costs
    nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -31,6 +34,7 @@ from p2p.reception import Penalise
 
 READ_REQUEST_S = 10.0
 ANSWER_S = 60.0
+LINGER_S = 10.0
 
 OpenStream = Callable[[PeerId, str], Awaitable[Any]]
 """A negotiated stream to a connected peer; any exception means: not now, or never."""
@@ -40,6 +44,12 @@ async def discard(stream: Any) -> None:
     """Frees a stream in whatever state it is; sends RST if the other side may still send."""
     with trio.CancelScope(shield=True):
         await stream.reset()
+
+
+async def _linger(stream: Any) -> None:
+    """Rule 4."""
+    with trio.move_on_after(LINGER_S), suppress(EOFError, IOException):
+        await stream.read(1)
 
 
 async def ask(open_stream: OpenStream, penalise: Penalise, peer: PeerId, protocol: str, data: bytes) -> bytes:
@@ -82,6 +92,7 @@ class Responder:
                 with trio.fail_after(ANSWER_S):
                     await self._answer(peer, request, stream)
                     await stream.close()
+                await _linger(stream)
             else:
                 self._penalise(peer, Offence.FLOOD, f"requests over its budget, {self._protocol}")
         except OversizeFrame as error:

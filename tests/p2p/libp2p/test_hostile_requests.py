@@ -8,9 +8,9 @@ import trio
 from p2p.libp2p import LibP2PNetwork, requests
 from p2p.libp2p.streams import encode_varint, frame
 from p2p.limits import Limits
-from p2p.network import MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, RequestFailed, RequestRefused
+from p2p.network import MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, Handler, RequestFailed, RequestRefused
 from tests.p2p.conftest import StartNode, eventually
-from tests.p2p.hostile import DATA, FIN, RST, hostile, yamux
+from tests.p2p.hostile import DATA, FIN, RST, WINDOW_UPDATE, hostile, yamux
 
 PROTOCOL = "/ecloud/echo/1"
 OK, REFUSED = b"\x00", b"\x01"
@@ -18,6 +18,10 @@ OK, REFUSED = b"\x00", b"\x01"
 
 async def echo(_: str, data: bytes) -> bytes:
     return data
+
+
+async def refuse(_: str, data: bytes) -> bytes:
+    raise RequestRefused("no")
 
 
 def serving(network: LibP2PNetwork) -> None:
@@ -55,6 +59,42 @@ async def test_a_broken_request_costs_only_the_stream(start_node: StartNode, oct
         assert await score(network) == 100
         assert network.metrics()[f"cut {PROTOCOL}"] == 1
         assert "stream_handler_failed" not in network.metrics()
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("handler", [echo, refuse])
+async def test_an_answered_stream_is_not_reset_before_the_peer_ends_it(start_node: StartNode, handler: Handler) -> None:
+    # Given a peer that reads slowly: a reset would make it drop what it has not read
+    network = await start_node("node", prepare=lambda network: network.serve(PROTOCOL, handler))
+    async with hostile(network) as slow:
+        stream = await slow.open(PROTOCOL)
+        await slow.write(stream, frame(b"hi"))
+        await slow.until(lambda: slow.flags.get(stream, 0) & FIN)
+        # When it has done other things since
+        other = await slow.open(PROTOCOL)
+        await slow.write(other, frame(b"hi"))
+        await slow.until(lambda: slow.flags.get(other, 0) & FIN)
+        # Then the stream was not reset, nor is it when the peer ends it
+        await slow.send(yamux(WINDOW_UPDATE, FIN, stream, 0))
+        third = await slow.open(PROTOCOL)
+        assert not any(slow.flags[each] & RST for each in (stream, other, third))
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("more", [b"", b"more"], ids=["silence", "more than a request"])
+async def test_an_answered_stream_that_the_peer_does_not_end_is_reset(
+    start_node: StartNode, monkeypatch: pytest.MonkeyPatch, more: bytes
+) -> None:
+    monkeypatch.setattr(requests, "LINGER_S", 60.0 if more else 0.2)
+    network = await start_node("node", prepare=serving)
+    async with hostile(network) as mallory:
+        stream = await mallory.open(PROTOCOL)
+        await mallory.write(stream, frame(b"hi"))
+        await mallory.until(lambda: mallory.flags.get(stream, 0) & FIN)
+        if more:
+            await mallory.write(stream, more)
+        await mallory.until(lambda: mallory.flags.get(stream, 0) & RST)
+        assert f"cut {PROTOCOL}" not in network.metrics()
 
 
 @pytest.mark.trio
