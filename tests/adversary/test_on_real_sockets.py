@@ -23,7 +23,7 @@ from p2p.libp2p.gossip_wire import MAX_RPC_BYTES, Signer, publish_frame
 from p2p.libp2p.streams import encode_varint, frame
 from p2p.limits import Limits
 from storage.memory import MemoryChain, MemoryJournal
-from tests.p2p.hostile import FIN, RST, Hostile, data_frames, hostile, seed
+from tests.p2p.hostile import DATA, FIN, RST, Hostile, data_frames, hostile, seed, yamux
 from tests.support.chain import make_home
 from tests.support.processes import lone_genesis
 
@@ -98,7 +98,7 @@ async def real_node(directory: Path) -> AsyncIterator[RealNode]:
 async def ask(enemy: Hostile, protocol: str, request: bytes) -> bytes:
     """What comes back until the node ends the stream."""
     stream = await enemy.open(protocol)
-    await enemy.write(stream, request)
+    await enemy.pester(data_frames(stream, request) + yamux(DATA, FIN, stream, 0))
     await enemy.until(lambda: enemy.closed.is_set() or enemy.flags.get(stream, 0) & (FIN | RST), WITHIN_S)
     return bytes(enemy.received.get(stream, b""))
 
