@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
-.PHONY: setup devnet test lint types contracts check format bench-transfers clean
+.PHONY: setup devnet test test-interop lint types contracts check format bench-transfers clean
 
 setup: .venv/.installed
 
@@ -21,6 +21,16 @@ devnet: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# A foreign client, js-libp2p, at real nodes. Needs Node 20 or newer, npm and its registry; `make test` runs these tests
+# only where this has been done.
+test-interop: setup tests/interop/node_modules/.package-lock.json
+	INTEROP=required $(BIN)/python -m pytest tests/interop
+
+tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is missing; on Debian: apt install nodejs npm"; exit 1; }
+	npm ci --prefix tests/interop --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -43,4 +53,4 @@ bench-transfers: setup
 	$(BIN)/python -m bench.transfers
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
