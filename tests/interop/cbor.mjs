@@ -1,6 +1,6 @@
 // Canonical CBOR as docs/protocol.md, "Numbers, bytes and encoding", has it: arrays, integers, byte strings, UTF-8
-// text, booleans and null, with one encoding of each value. All others are refused. An integer is a BigInt, a byte string
-// a Buffer.
+// text, booleans and null, with one encoding of each value. All others are refused. An integer is a BigInt, a byte
+// string a Buffer.
 
 const MAX_INTEGER = 2n ** 63n - 1n
 const MAX_DEPTH = 16
