@@ -67,7 +67,7 @@ def _write(path: Path | None, option: str, experiment: Experiment, write: Callab
     try:
         write(experiment, path)
     except OSError as error:
-        fail(f"{option}: {error}", EXIT_USAGE)
+        fail(f"{option}: cannot write {path}: {error.strerror or error}", EXIT_USAGE)
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def _row(name: str, won: bool, tally: Tally, state: str) -> list[Text]:
         Text(str(node.height), style=style or ("yellow" if behind else "")),
         Text(node.tip[:SHORT_HASH], style=style or "cyan"),
         Text("–" if node.finality_ms is None else f"{node.finality_ms} ms", style=style),
-        Text(str(node.peers), style=style),
+        Text(str(len(node.peers)), style=style),
         Text(str(tally.produced.get(name, 0)), style=style),
         Text("–" if standing is None else str(standing.missed), style=style),
         Text("–" if standing is None else f"{standing.reputation_milli / 1000:.1f}", style=style),

@@ -42,6 +42,7 @@ PARAMETERS: Final = Parameters(
     metered_ms_per_period=METERED_MS,
     sampling_tolerance_ms=60_000 // COMPRESSION,
     acceptance_window_ms=DAY_MS // COMPRESSION,
+    utc_offset_minutes=0,  # the same moments in the terminal as in the command line
     epoch_blocks=24,  # a home that was away is weighed again within a demonstration
     committee_delay_blocks=6,
 )

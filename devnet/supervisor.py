@@ -128,9 +128,9 @@ class Supervisor:
             self._display.block(self._tally.last)
         if isinstance(event, Back):
             try:
-                node.peers = len((await client.peers()).peers)
+                node.peers = {one.peer for one in (await client.peers()).peers}
             except ClientError:
-                node.peers = 0  # gone again already: the stream will say so
+                node.peers.clear()  # gone again already: the stream will say so
         if node.height > before:
             self._progress_at_s = trio.current_time()
         self._tell_change()

@@ -30,7 +30,7 @@ class NodeTally:
     height: int = 0
     tip: str = ""
     finality_ms: int | None = None
-    peers: int = 0
+    peers: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,12 @@ class Tally:
             case Back():
                 node.answers = True
             case Away():
-                node.answers, node.peers = False, 0
-            case PeerConnected():
-                node.peers += 1
-            case PeerDisconnected():
-                node.peers = max(0, node.peers - 1)
+                node.answers = False
+                node.peers.clear()
+            case PeerConnected(peer=peer):
+                node.peers.add(peer)
+            case PeerDisconnected(peer=peer):
+                node.peers.discard(peer)
             case _:
                 pass  # of no account here
         return False

@@ -96,7 +96,9 @@ def parse(text: str, source: str = FILE_NAME) -> Configuration:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source}: not TOML: {error}") from error
+        raise ConfigurationError(
+            f"{source}: not TOML: {error}; each line is key = value, texts in quotes, lists in brackets"
+        ) from error
     sections: dict[str, Any] = {}
     known = {section.name: section for section in fields(Configuration)}
     for name, table in document.items():
@@ -117,6 +119,12 @@ def with_environment(configuration: Configuration, environment: Mapping[str, str
     sections: dict[str, Any] = {}
     for section in fields(configuration):
         settings = getattr(configuration, section.name)
+        prefix = f"ECLOUD_{section.name}_".upper()
+        for name in environment:
+            if name.startswith(prefix) and name.removeprefix(prefix).lower() not in vars(settings):
+                raise ConfigurationError(
+                    f"environment variable {name}: no such setting; there are {_listing(vars(settings))}"
+                )
         for setting in fields(settings):
             name = f"ECLOUD_{section.name}_{setting.name}".upper()
             if name in environment:

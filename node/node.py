@@ -64,6 +64,7 @@ from node.worker import Worker
 from p2p.network import Banned, Connected, Disconnected, Network, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
 from p2p.queues import DroppingQueue
+from storage.errors import Damaged
 from storage.interface import BlockStore, JournalStore
 
 SYNCING_BEHIND: Final = 2
@@ -176,6 +177,7 @@ class Node:
         self._observer = Observer(parts.store)
         self._started_at_ms = self._wall()
         self._stopping = trio.Event()
+        self._damage: Damaged | None = None
         self._finals = DroppingQueue[_Final](FINALS_WAITING)
         self._services: Services | None = None
         self._metrics = Metrics(self._gauges, self._network_counters, self._restarts)
@@ -202,6 +204,12 @@ class Node:
             await self._stopping.wait()
             nursery.cancel_scope.cancel()
         self._intake.close()
+        if self._damage is not None:
+            raise self._damage
+
+    def damaged(self, error: Damaged) -> None:
+        self._damage = error
+        self._stopping.set()
 
     def stop(self) -> None:
         self._stopping.set()

@@ -24,7 +24,7 @@ from node import clock
 from node.api.server import ApiConfig, CannotServe, serve_api
 from node.configuration import Configuration
 from node.founding import NODE_KEY_NAME, FoundingError, read_genesis
-from node.key_files import KeyFileError, load_seed
+from node.key_files import KeyFileError, KeyFileMissing, load_seed
 from node.log import get
 from node.node import Node, Parts
 from node.worker import ThreadWorker
@@ -60,6 +60,8 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
     try:
         _, genesis = read_genesis(directory)
         seed = load_seed(directory / NODE_KEY_NAME)
+    except KeyFileMissing as error:
+        raise CannotStart(f"{error}; put it back, or make another data directory with: ecloud node init") from error
     except (FoundingError, KeyFileError) as error:
         raise CannotStart(str(error)) from error
     with _databases(directory, chain_id(genesis)) as (store, journal):

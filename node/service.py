@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from node.event_hub import EventHub
 from node.mempool import Mempool
 from p2p.network import PeerId, PeerInfo
+from storage.errors import Damaged
 from storage.interface import ChainView
 
 
@@ -102,6 +103,9 @@ class NodeService(Protocol):
         """Dials a multiaddr and keeps redialling it. Errors: p2p.network.NetworkError for a bad address."""
 
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None: ...
+
+    def damaged(self, error: Damaged) -> None:
+        """A read met damaged data: the node stops and says what to do."""
 
     def stop(self) -> None:
         """Begins a clean stop of the whole node; returns at once."""

@@ -170,7 +170,7 @@ class Snapshot:
         except lmdb.BadValsizeError:
             return None  # an empty or overlong key: nothing is stored under it
         except lmdb.Error as error:
-            raise self._environment.named(error) from error
+            raise self._environment.named(error, height) from error
         return None if value is None else self._unsealed(key, value, what, height)
 
     def _unsealed(self, key: bytes, value: bytes, what: str, height: int | None = None) -> bytes:

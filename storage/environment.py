@@ -116,13 +116,13 @@ class Environment:
         if stored[_CHAIN_ID_KEY] != chain_id:
             raise WrongChain(self.directory, stored[_CHAIN_ID_KEY], chain_id)
 
-    def named(self, error: lmdb.Error) -> StorageError:
-        """LMDB's error as one of this room's."""
+    def named(self, error: lmdb.Error, height: int | None = None) -> StorageError:
+        """LMDB's error as one of this room's; ``height`` if it was met at one block's record."""
         text = str(error)
         if isinstance(error, lmdb.MapFullError | lmdb.DiskError | lmdb.TxnFullError) or _mentions(text, *NO_ROOM):
             return DiskFull(self.directory, text)
         if isinstance(error, DAMAGE):
-            return Damaged(self.directory, text)
+            return Damaged(self.directory, text, height=height)
         if isinstance(error, lmdb.NotFoundError | lmdb.ReadonlyError) and self.read_only:
             return MissingDatabase(self.directory)
         if _mentions(text, errno.EIO):

@@ -22,13 +22,17 @@ class Damaged(StorageError):
     """
 
     HINT: Final = "to resync: stop the node, move that directory away, start again; the chain comes from the peers"
+    JOURNAL_HINT: Final = (
+        "stop the node, move that directory away, start again; the node follows without voting until that is safe"
+    )
 
     def __init__(self, where: Path | str, detail: str, *, height: int | None = None) -> None:
         self.where = str(where)
         self.detail = detail
         self.height = height
         at_height = "" if height is None else f" at height {height}"
-        super().__init__(f"{where} is damaged{at_height}: {detail}; {self.HINT}")
+        hint = self.JOURNAL_HINT if Path(where).name == "journal" else self.HINT
+        super().__init__(f"{where} is damaged{at_height}: {detail}; {hint}")
 
 
 class DiskFull(StorageError):

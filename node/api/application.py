@@ -28,7 +28,7 @@ def create_application(service: NodeService, token: str, metrics: ApiMetrics) ->
     app.include_router(node_router(service, chain), prefix="/v1")
     app.include_router(chain_router(service, chain), prefix="/v1")
     app.include_router(account_router(service, chain), prefix="/v1")
-    problems.install(app, get("api"))
+    problems.install(app, get("api"), service.damaged)
 
     @cache
     def openapi() -> dict[str, Any]:

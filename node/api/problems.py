@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -23,7 +24,7 @@ from node.event_hub import TooManySubscribers
 from node.log import Log
 from node.views.reader import NotFound
 from p2p.network import NetworkError
-from storage.errors import Pruned, StorageError
+from storage.errors import Damaged, Pruned, StorageError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
@@ -80,8 +81,10 @@ def answer(status: int, detail: str, *, refusal: Refusal | None = None, retry_ma
     return Response(body, status, headers)
 
 
-def install(app: FastAPI, log: Log) -> None:
-    """Answers each error that a request may end in with its problem document."""
+def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
+    """Answers each error that a request may end in with its problem document; ``damaged`` is told of what a read has
+    met on the disk.
+    """
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, TransactionRefused)
@@ -115,6 +118,8 @@ def install(app: FastAPI, log: Log) -> None:
 
     async def storage(request: Request, error: Exception) -> Response:
         log.error("storage", path=request.url.path, detail=str(error))
+        if isinstance(error, Damaged):
+            damaged(error)
         return answer(500, str(error))
 
     async def internal(request: Request, error: Exception) -> Response:

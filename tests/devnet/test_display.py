@@ -37,7 +37,7 @@ def block(height: int, *, view: int = 0, finality_ms: int | None = 412) -> Block
 
 
 def tally() -> Tally:
-    found = Tally({name: NodeTally(answers=True, peers=3) for name in NAMES})
+    found = Tally({name: NodeTally(answers=True, peers={"p", "q", "r"}) for name in NAMES})
     found.on_event("anne", block(12, view=1))
     found.standings = {"anne": Standing("active", 3_000, 0), "bob": Standing("suspended", -2_000, 2)}
     return found

@@ -64,11 +64,13 @@ def test_a_node_that_comes_late_is_still_compared(tally: Tally) -> None:
 
 def test_absence_and_peers_are_followed(tally: Tally) -> None:
     tally.on_event("bob", Back(height=0))
+    # A peer told of twice, by the stream and by the list, is one
     tally.on_event("bob", PeerConnected(peer="p", address="a"))
-    assert (tally.nodes["bob"].answers, tally.nodes["bob"].peers) == (True, 1)
+    tally.on_event("bob", PeerConnected(peer="p", address="a"))
+    assert (tally.nodes["bob"].answers, tally.nodes["bob"].peers) == (True, {"p"})
     tally.on_event("bob", PeerDisconnected(peer="p"))
     tally.on_event("bob", PeerDisconnected(peer="p"))
-    assert tally.nodes["bob"].peers == 0
+    assert tally.nodes["bob"].peers == set()
     tally.on_event("bob", Away(detail="gone", retry_in_ms=250))
     assert not tally.nodes["bob"].answers
 

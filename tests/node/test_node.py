@@ -13,6 +13,7 @@ from node.configuration import Configuration, override
 from node.verification import verify_chain
 from p2p.peer_identity import peer_id_from_public_key
 from p2p.simulated import Faults
+from storage.errors import Damaged
 from storage.memory import MemoryChain, MemoryJournal
 from tests.support.nodes import Neighbourhood, neighbourhood
 
@@ -210,3 +211,17 @@ async def test_the_whole_neighbourhood_restarts_at_once(autojump_clock: trio.tes
             await homes.start(name)
         await homes.until_height(10)
         assert_one_chain(homes)
+
+
+async def test_damage_that_a_read_meets_ends_the_node_with_its_reason(autojump_clock: trio.testing.MockClock) -> None:
+    async with neighbourhood(seed=12) as homes:
+        await homes.until_height(2)
+        bob = homes.homes["bob"]
+        assert bob.node is not None
+        # When somebody's question met a block that is not what was written
+        bob.node.damaged(Damaged("chain", "its record fails its checksum", height=1))
+        # Then the node ends, and says so
+        await bob.ended.wait()
+        assert isinstance(bob.failure, BaseExceptionGroup | Damaged)
+        assert "at height 1" in str(getattr(bob.failure, "exceptions", [bob.failure])[0])
+        bob.failure = None

@@ -91,7 +91,7 @@ MISSING = (
     ("9999", "there is no block 9,999 yet; the newest is 137"),
     ("0", "there is no block 0 yet"),
     ("ab" * 32, "no transaction and no block has the id"),
-    ("nobody", "there is no"),
+    ("nobody", "nothing is called 'nobody'"),
 )
 
 

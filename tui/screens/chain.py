@@ -318,7 +318,12 @@ class ChainScreen(LiveScreen):
                     return f"no transaction and no block has the id {show.short(target, 20)}"
                 return await self._go_to_height(block.summary.height)
             return None
-        account = await client.account(target)
+        try:
+            account = await client.account(target)
+        except ApiProblem as problem:
+            if problem.status != NOT_FOUND:
+                raise
+            return f"nothing is called {target!r}: type a height, an id or hash in full, a name or an address"
         history = await client.history(account.account.address, limit=HISTORY_PAGE)
         self._open(AccountShown(account, history))
         return None

@@ -36,6 +36,7 @@ from node.views.reader import Reader
 from p2p.network import NetworkError, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
 from storage.chain import ChainDatabase
+from storage.errors import Damaged
 from tests.support.chain import Chain
 
 FINALITY_MS = 360
@@ -53,6 +54,7 @@ class Household:
         self.connected: list[str] = []
         self.banned: list[tuple[PeerId, float, str]] = []
         self.stopped = trio.Event()
+        self.damage: Damaged | None = None
         self._signatures = SignatureCache()
         self._node_chain = NodeChain(store, chain.genesis, None, chain.verifier, self._signatures)
         self._observer = Observer(store)
@@ -172,6 +174,9 @@ class Household:
 
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None:
         self.banned.append((peer, duration_s, reason))
+
+    def damaged(self, error: Damaged) -> None:
+        self.damage = error
 
     def stop(self) -> None:
         self.stopped.set()
