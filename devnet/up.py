@@ -29,7 +29,6 @@ START_CORE_MS: Final = 2_500
 """What starting a node takes of one core, nearly all of it imports."""
 LONGEST_LEAD_MS: Final = 90_000
 DONE: Final = 0
-FAILED: Final = 1
 INTERRUPTED: Final = 130
 
 

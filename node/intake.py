@@ -98,11 +98,10 @@ class Intake:
 
     async def accept(self, transaction: Transaction) -> None:
         """Takes in one that another node passed on; its signature was checked."""
-        if not self.is_known(transaction.id):
-            try:
-                self._take(self._admit(transaction))
-            except TransactionRefused as refused:
-                self._log.debug("gossiped transaction not taken", reason=str(refused))
+        try:
+            self._take(self._admit(transaction))
+        except TransactionRefused as refused:
+            self._log.debug("gossiped transaction not taken", reason=str(refused))
         await trio.lowlevel.checkpoint()
 
     def revise(self, executed: ExecutedBlock) -> None:
@@ -128,9 +127,6 @@ class Intake:
     def close(self) -> None:
         """Lets go of the mempool's file."""
         self._file.close()
-
-    def committed_nonce(self, sender: bytes) -> int:
-        return _next_nonce(State(self._base), sender)
 
     def _admit(self, transaction: Transaction, waiting: Sequence[Transaction] = ()) -> Transaction:
         if self.is_known(transaction.id):

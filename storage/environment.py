@@ -37,8 +37,6 @@ from storage.errors import (
 
 MAP_BYTES: Final = (1 << 40, 1 << 36, 1 << 30)
 """Tried in turn: kernels of small boards give a process only 256 GiB or less."""
-SEAL_BYTES: Final = 4
-MAX_KEY_BYTES: Final = 511
 PROBE_BYTES: Final = 1 << 20
 MAX_READERS: Final = 512
 DAMAGE: Final = (

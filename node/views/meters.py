@@ -88,11 +88,6 @@ def reading_view(
     )
 
 
-def reading_before(reader: Reader, key: bytes, period: int) -> ReadingRecord | None:
-    """The meter's last kept reading of an earlier period."""
-    return _readings_before(reader, {key}).get((key, period))
-
-
 def _readings_before(reader: Reader, meters: Iterable[bytes]) -> dict[tuple[bytes, int], ReadingRecord]:
     """(meter, period) → the meter's kept reading before that one."""
     found: dict[tuple[bytes, int], ReadingRecord] = {}
