@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
-.PHONY: setup devnet test test-interop lint types contracts check format bench-transfers clean
+.PHONY: reliability-document setup devnet test test-interop lint types contracts check format bench-transfers clean
 
 setup: .venv/.installed
 
@@ -51,6 +51,10 @@ format: setup
 # Run it on an otherwise idle machine.
 bench-transfers: setup
 	$(BIN)/python -m bench.transfers
+
+# docs/reliability.md from what the campaigns stored in bench/results.
+reliability-document: setup
+	$(BIN)/python -m bench.reliability
 
 clean:
 	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
