@@ -27,11 +27,11 @@ machine, its load and the day.
 CHAPTERS: Final[Mapping[str, tuple[str, str]]] = {
     "chaos": (
         "A neighbourhood under every kind of fault",
-        "The real engine, ledger, mempool, download planner and journal in virtual time. Messages are delayed, lost, doubled"
-        " and reordered; the network is cut, also in one direction; homes crash at every point of a write and restart;"
-        " clocks are wrong; up to a third of the weight lies in nine ways. Must hold at every block: one block per height,"
-        " sound certificates, equal state, conserved sums, no accepted transaction lost, no honest home convictable. After"
-        " the faults end, a block within 120 s.",
+        "The real engine, ledger, mempool, download planner and journal in virtual time. Messages are delayed, "
+        "lost, doubled and reordered; the network is cut, also in one direction; homes crash at every point of a "
+        "write and restart; clocks are wrong; up to a third of the weight lies in nine ways. Must hold at every "
+        "block: one block per height, sound certificates, equal state, conserved sums, no accepted transaction "
+        "lost, no honest home convictable. After the faults end, a block within 120 s.",
     ),
     "mutants": (
         "Does the simulation notice?",
@@ -39,8 +39,9 @@ CHAPTERS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "kills": (
         "kill -9 under load",
-        "Real nodes in processes of their own over libp2p on loopback, killed at random instants while transfers pour in."
-        " No final transaction may be lost, none acknowledged may vanish, and nobody may have to repair anything.",
+        "Real nodes in processes of their own over libp2p on loopback, killed at random instants while transfers "
+        "pour in. No final transaction may be lost, none acknowledged may vanish, and nobody may have to repair "
+        "anything.",
     ),
     "enemies": (
         "Hostile peers",
@@ -48,8 +49,8 @@ CHAPTERS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "fuzz": (
         "Rubbish for every parser",
-        "Mutated and random bytes for everything that reads what strangers wrote. Nothing may escape but the errors each"
-        " parser declares.",
+        "Mutated and random bytes for everything that reads what strangers wrote. Nothing may escape but the "
+        "errors each parser declares.",
     ),
     "slow-links": (
         "Many homes on slow links",
