@@ -48,6 +48,11 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The API, asked everything its own document allows and much that it does not (schemathesis).
+.PHONY: fuzz-api
+fuzz-api: setup
+	$(BIN)/python -m bench.fuzz_api
+
 # Run it on an otherwise idle machine.
 bench-transfers: setup
 	$(BIN)/python -m bench.transfers

@@ -22,8 +22,17 @@ LARGEST_PAGE: Final = 100
 LARGEST_READINGS: Final = 1_000
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
-Before = Annotated[str | None, Query(max_length=48, description="`height:index` of the page before, or a height")]
-Who = Annotated[str, Path(max_length=128, description="address, member's name, or public key in hex")]
+Before = Annotated[
+    str | None,
+    Query(
+        max_length=48,
+        description="`height:index` of the page before, or a height",
+        json_schema_extra={"pattern": "^[0-9]{1,18}(:[0-9]{1,18})?$"},  # refused below, in words
+    ),
+]
+Who = Annotated[
+    str, Path(max_length=128, description="address, member's name, or public key in hex", examples=["anne"])
+]
 MeterKey = Annotated[str, Path(max_length=128, description="the meter's key in hex")]
 
 

@@ -11,6 +11,7 @@ from ledger.encoding import MAX_INTEGER
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.transactions import MAX_TRANSACTION_BYTES, decode_transaction
 from node.api import examples
+from node.api.account_routes import Who
 from node.api.documentation import answers, body, json_body
 from node.api.problems import ApiError
 from node.api.reading import ChainAccess, as_response
@@ -28,6 +29,7 @@ Height = Annotated[int, Path(ge=0, le=MAX_INTEGER)]
 OptionalHeight = Annotated[int | None, Query(ge=1, le=MAX_INTEGER)]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
 View = Annotated[int | None, Query(ge=0, le=MAX_INTEGER, description="default: the view the block was made in")]
+Place = Annotated[str, Path(max_length=128, description="a height, or a block's hash in hex", examples=["1"])]
 Text = Annotated[str, Path(max_length=128)]
 
 
@@ -78,7 +80,7 @@ def _add_block_paths(router: APIRouter, service: NodeService, chain: ChainAccess
         return await chain.answer(lambda reader: blocks.block_page(reader, before, limit))
 
     @router.get("/blocks/{height_or_hash}", summary="One block", responses=answers(examples.BLOCK, problems=(404,)))
-    async def block(height_or_hash: Text) -> Response:
+    async def block(height_or_hash: Place) -> Response:
         return await chain.answer(lambda reader: blocks.block_view(reader, height_or_hash))
 
     @router.get(
@@ -86,7 +88,7 @@ def _add_block_paths(router: APIRouter, service: NodeService, chain: ChainAccess
         summary="The quorum that made a block final",
         responses=answers(examples.CERTIFICATE, problems=(404,)),
     )
-    async def certificate(height_or_hash: Text) -> Response:
+    async def certificate(height_or_hash: Place) -> Response:
         return await chain.answer(
             lambda reader: blocks.certificate_view(reader, blocks.find_height(reader, height_or_hash))
         )
@@ -96,7 +98,7 @@ def _add_block_paths(router: APIRouter, service: NodeService, chain: ChainAccess
         summary="An account's record, provable without trusting this node",
         responses=answers(examples.PROOF, problems=(404,)),
     )
-    async def proof(who: Text) -> Response:
+    async def proof(who: Who) -> Response:
         return await chain.answer(lambda reader: proofs.prove_account(reader, reader.resolve(who)))
 
 

@@ -71,7 +71,13 @@ ANNE: Final = Party(address="ec6E1Sd8qqDkMzFvQPjCjCZsyKcKm4jqJxQ3mT7bF9vM2x", na
 GEORGE: Final = Party(address="ec7QFp2GcNbDsQmR8kK9eKcHn3pWvT5rY1xZ4aLdUjC6tB", name="george")
 
 DONE: Final = Done(detail="connected to " + _PEER)
-SUBMIT: Final = SubmitRequest(raw="82587b8801…")
+_RAW: Final = (
+    "8258808801582031ad779e47cf4728391673264b006a8d5ff0a463c584252f3dd19bd172547a135820f405218da02db928b0"
+    "7e8cc981eec59c815ee67d2a6525b290690f4c0e01bb1b071903e8186301845820a8f31e26666ecfdd7141d6271d09956743"
+    "170d5e90a50e8ff6353adb15de5689011a004c4b406966c3bc722042726f745840aa321221506c94498d4ccbd5b1020beebd"
+    "edebb2860a0a7dcb9349220925a2c4c7c6ad5e9da0f1bed56c240d539f82af1de9fecc89f9f47865b51eac0ecb9404"
+)
+SUBMIT: Final = SubmitRequest(raw=_RAW)
 CONNECT: Final = ConnectRequest(address=_MULTIADDR)
 BAN: Final = BanRequest(peer=_PEER, duration_s=3_600, reason="sends what is not valid")
 ACCEPTED: Final = Accepted(id=_ID)

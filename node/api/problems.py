@@ -107,7 +107,9 @@ def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
         if error.status_code == 404:
             return answer(404, f"there is nothing at {request.url.path}; GET /openapi.json lists what there is")
         if error.status_code in _TITLES:
-            return answer(error.status_code, str(error.detail))
+            answered = answer(error.status_code, str(error.detail))
+            answered.headers.update(error.headers or {})  # Allow, where the method is wrong (RFC 9110, 15.5.6)
+            return answered
         return answer(400, str(error.detail))
 
     async def network(_: Request, error: Exception) -> Response:

@@ -69,6 +69,15 @@ class NodeProcess:
             self.url + "/v1/transactions", content=raw, headers={"content-type": "application/cbor"}, timeout=10
         )
 
+    def resident_kib(self) -> int:
+        """Its memory (VmRSS)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    def open_files(self) -> int:
+        """Its descriptors: files, sockets, pipes."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def until(self, holds: Callable[[], bool], within_s: float = STARTS_WITHIN_S) -> None:
         deadline = time.monotonic() + within_s
         while True:

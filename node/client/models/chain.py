@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from node.client.models.base import Model, Party
 
@@ -30,7 +32,7 @@ class ParameterList(Model, frozen=True, kw_only=True):
 
     height: int
     parameters: dict[str, int]
-    bounds: dict[str, tuple[int, int]]
+    bounds: dict[str, Annotated[tuple[int, ...], msgspec.Meta(min_length=2, max_length=2)]]
 
 
 class CommitteeMember(Model, frozen=True, kw_only=True):

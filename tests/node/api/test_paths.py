@@ -555,6 +555,7 @@ async def test_nothing_there(tmp_path: Path) -> None:
                 problem = msgspec.json.decode(answer.content, type=Problem)
                 assert problem.status == status
                 assert problem.detail
+                assert answer.headers.get("allow") == ("GET" if status == 405 else None)
 
 
 async def test_unix_socket_serves_its_owner_only(tmp_path: Path) -> None:
