@@ -23,6 +23,20 @@ _HEAD: Final = struct.Struct(">II")
 REWRITE_SLACK_BYTES: Final = 1024 * 1024
 
 
+def split_records(data: bytes) -> tuple[list[bytes], int]:
+    """The whole records at the beginning of ``data``, and where they end."""
+    records: list[bytes] = []
+    offset = 0
+    while offset + _HEAD.size <= len(data):
+        length, checksum = _HEAD.unpack_from(data, offset)
+        raw = data[offset + _HEAD.size : offset + _HEAD.size + length]
+        if length > MAX_TRANSACTION_BYTES or len(raw) < length or zlib.crc32(raw) != checksum:
+            break
+        records.append(raw)
+        offset += _HEAD.size + length
+    return records, offset
+
+
 class MempoolFile:
     """Errors: OSError when the disk refuses; the caller stops accepting transactions until it does not."""
 
@@ -37,19 +51,11 @@ class MempoolFile:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        records: list[bytes] = []
-        offset = 0
-        while offset + _HEAD.size <= len(data):
-            length, checksum = _HEAD.unpack_from(data, offset)
-            raw = data[offset + _HEAD.size : offset + _HEAD.size + length]
-            if length > MAX_TRANSACTION_BYTES or len(raw) < length or zlib.crc32(raw) != checksum:
-                break
-            records.append(raw)
-            offset += _HEAD.size + length
-        if offset < len(data):
+        records, end = split_records(data)
+        if end < len(data):
             with self.path.open("r+b") as file:
-                file.truncate(offset)
-        self.size = offset
+                file.truncate(end)
+        self.size = end
         return records
 
     def append(self, raws: Iterable[bytes]) -> None:
