@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -23,6 +24,7 @@ MAX_HEADER_BYTES: Final = 1024
 MAX_COMMITTEE: Final = 4096
 MAX_CERTIFICATE_BYTES: Final = 64 * MAX_COMMITTEE + 1024
 MAX_BLOCK_BYTES: Final = 512 * 1024 + MAX_CERTIFICATE_BYTES
+HASHES_REMEMBERED: Final = 64
 
 NO_HASH: Final = bytes(32)
 
@@ -46,7 +48,7 @@ class Header(Wire, frozen=True):
 
     @property
     def hash(self) -> bytes:
-        return digest(HEADER_TAG, encode(self))
+        return _header_hash(self)
 
 
 class Certificate(Wire, frozen=True):
@@ -65,7 +67,7 @@ class Certificate(Wire, frozen=True):
 
     @property
     def hash(self) -> bytes:
-        return digest(CERTIFICATE_TAG, encode(self))
+        return _certificate_hash(self)
 
 
 class Block(Wire, frozen=True):
@@ -85,3 +87,16 @@ class CommittedBlock(Wire, frozen=True):
 
     block: Block
     certificate: Certificate
+
+
+# The same few headers and certificates are hashed again and again while a height is open.
+
+
+@lru_cache(maxsize=HASHES_REMEMBERED)
+def _header_hash(header: Header) -> bytes:
+    return digest(HEADER_TAG, encode(header))
+
+
+@lru_cache(maxsize=HASHES_REMEMBERED)
+def _certificate_hash(certificate: Certificate) -> bytes:
+    return digest(CERTIFICATE_TAG, encode(certificate))

@@ -22,7 +22,8 @@ order, cheap before dear. ``committee(x)`` is the one in force at height x.
 later view is unchanged, and the views in between cost nobody.
 
 Making a block is the same reckoning with the blanks filled in, so what ``build_block`` returns passes
-``validate_block``. Signatures are checked through what is handed in, which may know them already.
+``validate_block``. Signatures are checked through what is handed in, which may know them already; so is the beacon,
+which is the VRF everywhere but in the laboratory.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Protocol, Self
 
+from consensus import vrf
 from consensus.block import NO_HASH, VERSION, Block, Certificate, Header
 from consensus.certificates import signers, verify_certificate
-from consensus.committee import Committee
+from consensus.committee import Committee, committee_of
 from consensus.draw import MAX_VIEW, Draw, beacon_alpha, draw_for, next_seed
 from consensus.verifier import Verifier
-from consensus.vrf import VrfError, proof_to_hash, prove, verify
 from ledger.block import BlockContext, BlockResult
 from ledger.block import InvalidBlock as LedgerInvalidBlock
 from ledger.committee import committee_at
@@ -57,6 +58,35 @@ RootOf = Callable[[dict[bytes, bytes | None]], bytes]
 """State changes of a block → the root of the state after it, 32 bytes, given the parent's state."""
 SignatureCheck = Callable[[Sequence[Transaction]], bool]
 """True if every one of the transactions is signed by its sender."""
+
+
+class Beacon(Protocol):
+    """Proves and checks the random number that the producer of a turn adds (``consensus.draw``, rule 5)."""
+
+    def prove(self, key: SigningKey, alpha: bytes) -> bytes:
+        """The 80-byte proof of ``alpha`` under the key."""
+
+    def verify(self, public_key: bytes, alpha: bytes, proof: bytes) -> bytes:
+        """β, 64 bytes. Errors: VrfError if it does not belong to the key and ``alpha``."""
+
+    def output(self, proof: bytes) -> bytes:
+        """β of a proof made here."""
+
+
+class VrfBeacon:
+    """The beacon of every real chain; see ``consensus.vrf``."""
+
+    def prove(self, key: SigningKey, alpha: bytes) -> bytes:
+        return vrf.prove(key.seed, alpha)
+
+    def verify(self, public_key: bytes, alpha: bytes, proof: bytes) -> bytes:
+        return vrf.verify(public_key, alpha, proof)
+
+    def output(self, proof: bytes) -> bytes:
+        return vrf.proof_to_hash(proof)
+
+
+VRF_BEACON: Final = VrfBeacon()
 
 
 class BlockFault(StrEnum):
@@ -141,8 +171,8 @@ class OpenHeight:
         self.height = parent.height + 1
         self.parameters: Parameters = get_parameters(state)
         self.draw: Draw = draw_for(state, self.height)
-        self.committee = Committee(committee_at(state, self.height))
-        self.parent_committee = Committee(committee_at(state, parent.height)) if parent.height else None
+        self.committee = committee_of(committee_at(state, self.height))
+        self.parent_committee = committee_of(committee_at(state, parent.height)) if parent.height else None
 
     @property
     def earliest_ms(self) -> int:
@@ -184,6 +214,7 @@ def build_block(
     parent_certificate: Certificate | None,
     candidates: Sequence[Transaction],
     root_of: RootOf,
+    beacon: Beacon = VRF_BEACON,
 ) -> ExecutedBlock:
     """Makes the block of (height, view) with as many of ``candidates`` (their signatures verified) as fit.
 
@@ -195,8 +226,8 @@ def build_block(
     assert (parent_certificate is None) == (height.height == 1)
     leader = height.committee.seats[height.draw.leader(view)]
     assert leader.node_key == node_key.public_key, "only the drawn leader makes the block, with its committee key"
-    proof = prove(node_key.seed, height.alpha(view))
-    context = height.context(view, time_ms, proof_to_hash(proof), parent_certificate)
+    proof = beacon.prove(node_key, height.alpha(view))
+    context = height.context(view, time_ms, beacon.output(proof), parent_certificate)
     chosen, result = select_transactions(
         height.base, context, candidates, parameters.max_block_bytes, parameters.max_block_transactions
     )
@@ -225,13 +256,14 @@ def validate_block(
     verifier: Verifier,
     root_of: RootOf,
     signatures: SignatureCheck = every_signature_is_good,
+    beacon: Beacon = VRF_BEACON,
 ) -> ExecutedBlock:
     """Checks every rule above. Errors: InvalidBlock, with the first rule broken."""
     header = block.header
     _check_place(height, header)
     _check_size(height, block)
     _check_parent_certificate(height, block, verifier)
-    beta = _check_producer(height, header)
+    beta = _check_producer(height, header, beacon)
     transactions = _check_transactions(height, block, signatures)
     context = height.context(header.view, header.time_ms, beta, block.parent_certificate)
     try:
@@ -315,7 +347,7 @@ def _check_parent_certificate(height: OpenHeight, block: Block, verifier: Verifi
     )
 
 
-def _check_producer(height: OpenHeight, header: Header) -> bytes:
+def _check_producer(height: OpenHeight, header: Header, beacon: Beacon) -> bytes:
     """Rule 5. Returns β."""
     leader = height.committee.seats[height.draw.leader(header.view)]
     _require(
@@ -324,8 +356,8 @@ def _check_producer(height: OpenHeight, header: Header) -> bytes:
         f"view {header.view} is {leader.account.hex()}'s turn, not {header.producer.hex()}'s",
     )
     try:
-        return verify(leader.node_key, height.alpha(header.view), header.beacon_proof)
-    except VrfError as error:
+        return beacon.verify(leader.node_key, height.alpha(header.view), header.beacon_proof)
+    except vrf.VrfError as error:
         raise InvalidBlock(BlockFault.BAD_BEACON, str(error)) from error
 
 
@@ -360,4 +392,4 @@ def _next_committee(height: OpenHeight, result: BlockResult) -> Committee:
         for table in (PARAMETERS, SNAPSHOTS):
             if key[:1] == table.prefix and data is not None:
                 after.write(key, decode(data, table.record, MAX_RECORD_BYTES), table.record)
-    return Committee(committee_at(after, height.height + 1))
+    return committee_of(committee_at(after, height.height + 1))

@@ -10,10 +10,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import Final
 
 from ledger.committee import committee_hash
 from ledger.records import CommitteeSnapshot
+
+COMMITTEES_REMEMBERED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,9 @@ class Committee:
 
     def is_quorum(self, weight: int) -> bool:
         return 3 * weight > 2 * self.total_weight
+
+
+@lru_cache(maxsize=COMMITTEES_REMEMBERED)
+def committee_of(snapshot: CommitteeSnapshot) -> Committee:
+    """The committee of a snapshot, made once: it stays the same for an epoch."""
+    return Committee(snapshot)

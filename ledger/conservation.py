@@ -65,9 +65,10 @@ def _check(changes: Iterable[Change], where: str) -> None:
             gained, lost = amounts(now), amounts(before)
             for token in range(3):
                 sums[token] += gained[token] - lost[token]
-        if isinstance(now, Candidate) or isinstance(before, Candidate):
+        kinds = (type(now), type(before))
+        if Candidate in kinds:
             shares[key[1:33]] += _shares(now) - _shares(before)
-        elif isinstance(now, Stake) or isinstance(before, Stake):
+        elif Stake in kinds:
             shares[key[1:33]] -= _shares(now) - _shares(before)
         _check_record(key, now)
     for token, name in enumerate(_NAMES):

@@ -14,8 +14,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from heapq import merge
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from sortedcontainers import SortedDict
 
@@ -23,6 +24,11 @@ from ledger.encoding import Wire, decode, encode
 from ledger.refusal import TransactionRefused
 
 MAX_RECORD_BYTES: Final = 1024 * 1024  # a committee of all members that bounds allow has about 400 KB
+
+SMALL_RECORD_BYTES: Final = 1_024
+SMALL_RECORDS_REMEMBERED: Final = 4_096
+LARGE_RECORDS_REMEMBERED: Final = 16
+"""Decoded records are immutable, and every block reads the same parameters, committees and candidates."""
 
 MAX_KEY_TAIL: Final = b"\xff" * 512  # sorts after any continuation of a key; the longest key has 65 bytes
 
@@ -74,10 +80,10 @@ class State:
     def read(self, key: bytes, record: type[R]) -> R | None:
         if key in self._records:
             found = self._records[key]
-            assert found is None or isinstance(found, record), f"two tables share the key {key.hex()}"
+            assert found is None or type(found) is record, f"two tables share the key {key.hex()}"
             return found
         data = self.base.get(key)
-        loaded = None if data is None else decode(data, record, MAX_RECORD_BYTES)
+        loaded = None if data is None else _decode_record(data, record)
         self._records[key] = loaded
         return loaded
 
@@ -135,6 +141,21 @@ class State:
             for key, before, record in self.written()
             if record != before
         }
+
+
+def _decode_record(data: bytes, record: type[R]) -> R:
+    """Errors: EncodingError."""
+    return cast("R", (_decode_small if len(data) <= SMALL_RECORD_BYTES else _decode_large)(data, record))
+
+
+@lru_cache(maxsize=SMALL_RECORDS_REMEMBERED)
+def _decode_small(data: bytes, record: type[Wire]) -> Wire:
+    return decode(data, record, MAX_RECORD_BYTES)
+
+
+@lru_cache(maxsize=LARGE_RECORDS_REMEMBERED)
+def _decode_large(data: bytes, record: type[Wire]) -> Wire:
+    return decode(data, record, MAX_RECORD_BYTES)
 
 
 class Table(Generic[R]):

@@ -24,6 +24,8 @@ from consensus.block import (
     Certificate,
 )
 from consensus.chain_rules import (
+    VRF_BEACON,
+    Beacon,
     ExecutedBlock,
     OpenHeight,
     Parent,
@@ -77,6 +79,8 @@ class _Tree:
 
 class NodeChain:
     """See the module's rules. ``node_key`` is None for a node that only follows."""
+
+    beacon: Beacon = VRF_BEACON
 
     def __init__(
         self,
@@ -138,7 +142,9 @@ class NodeChain:
             return None
         assert self._node_key is not None, "only a node with a key is ever drawn"
         tree = _Tree(self.store)
-        executed = build_block(opened, view, time_ms, self._node_key, parent_certificate, candidates, tree.root_of)
+        executed = build_block(
+            opened, view, time_ms, self._node_key, parent_certificate, candidates, tree.root_of, self.beacon
+        )
         return self._keep_tree(executed, tree)
 
     def body_is_bound(self, block: Block) -> bool:
@@ -155,7 +161,7 @@ class NodeChain:
     def execute(self, block: Block) -> ExecutedBlock:
         """Checks a block of the open height against every rule. Errors: InvalidBlock."""
         tree = _Tree(self.store)
-        executed = validate_block(self.open, block, self._verifier, tree.root_of, self._check_signatures)
+        executed = validate_block(self.open, block, self._verifier, tree.root_of, self._check_signatures, self.beacon)
         return self._keep_tree(executed, tree)
 
     def execute_final(self, block: Block) -> ExecutedBlock:
@@ -205,7 +211,7 @@ class NodeChain:
             )
         )
         self._trees.clear()
-        self.open = OpenHeight(self.chain_id, Parent.of(header), self.store)
+        self.open = self._open_on(Parent.of(header))
 
     def stored_block(self, height: int) -> StoredBlock | None:
         """A committed block as peers are served it; None for the genesis and above the tip."""
@@ -267,4 +273,7 @@ class NodeChain:
             stored = self.store.block(tip.height)
             assert stored is not None
             parent = Parent.of(decode(stored, Block, MAX_BLOCK_BYTES).header)
+        return self._open_on(parent)
+
+    def _open_on(self, parent: Parent) -> OpenHeight:
         return OpenHeight(self.chain_id, parent, self.store)
