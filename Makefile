@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
-.PHONY: reliability-document setup devnet test test-interop lint types contracts check format bench-transfers clean
+.PHONY: kills reliability-document setup devnet test test-interop lint types contracts check format bench-transfers clean
 
 setup: .venv/.installed
 
@@ -60,6 +60,10 @@ bench-transfers: setup
 # docs/reliability.md from what the campaigns stored in bench/results.
 reliability-document: setup
 	$(BIN)/python -m bench.reliability
+
+# Two hundred real nodes killed under load: about twenty minutes.
+kills: setup
+	$(BIN)/python -m bench.kills
 
 clean:
 	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
