@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 import trio
 
@@ -23,14 +23,31 @@ from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import State, StateReader
 from ledger.transactions import SubmitReading, Transaction, decode_transaction
 from node.clock import WallClock
-from node.gossip import SignatureCache, TransactionGossip
+from node.gossip import SignatureCache
 from node.log import Log
 from node.mempool import Mempool
-from node.mempool_file import MempoolFile
 
 RESEND_EVERY_BLOCKS: Final = 2
 RESENT_AT_ONCE: Final = 256
 RESTORED_AT_ONCE: Final = 64
+
+
+class Memory(Protocol):
+    """What waits, written down: ``node.mempool_file.MempoolFile``. Errors: OSError."""
+
+    def load(self) -> list[bytes]: ...
+
+    def append(self, raws: Iterable[bytes]) -> None: ...
+
+    def rewrite_if_grown(self, waiting_bytes: int, raws: Iterable[bytes]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Outgoing(Protocol):
+    """Passes transactions on to other nodes: ``node.gossip.TransactionGossip``."""
+
+    def send(self, transaction: Transaction) -> None: ...
 
 
 class Intake:
@@ -45,7 +62,7 @@ class Intake:
         is_committed: Callable[[bytes], bool],
         signatures: SignatureCache,
         mempool: Mempool,
-        file: MempoolFile,
+        file: Memory,
         wall: WallClock,
         accepted: Callable[[Transaction], None],
         log: Log,
@@ -61,7 +78,7 @@ class Intake:
         self._accepted = accepted
         self._log = log
         self._waits_since: dict[bytes, int] = {}
-        self.gossip: TransactionGossip | None = None
+        self.gossip: Outgoing | None = None
         self.disk_full = False
 
     def is_known(self, transaction_id: bytes) -> bool:
@@ -78,31 +95,44 @@ class Intake:
         for index, raw in enumerate(self._file.load()):
             if index % RESTORED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-            try:
-                transaction = self._admit(decode_transaction(raw))
-                self.mempool.add(transaction)
-            except TransactionRefused as refused:
-                self._log.debug("dropped after restart", reason=str(refused))
-            else:
-                self._waits_since[transaction.id] = 0
+            self.take_back(raw)
+
+    def take_back(self, raw: bytes) -> None:
+        """Takes back one transaction that waited before a restart, if it is still valid."""
+        try:
+            transaction = self._admit(decode_transaction(raw))
+            self.mempool.add(transaction)
+        except TransactionRefused as refused:
+            self._log.debug("dropped after restart", reason=str(refused))
+        else:
+            self._waits_since[transaction.id] = 0
 
     async def submit(self, raw: bytes) -> Transaction:
+        """``take``, for a task that takes many. Errors: TransactionRefused."""
+        transaction = self.take(raw)
+        await trio.lowlevel.checkpoint()
+        return transaction
+
+    def take(self, raw: bytes) -> Transaction:
         """Takes one transaction in and passes it on. Errors: TransactionRefused."""
         transaction = decode_transaction(raw)
         # What the sender has waiting is counted, so that nobody is told yes for money that is spent already.
         self._take(self._admit(transaction, self.mempool.pending(transaction.sender)))
         if self.gossip is not None:
             self.gossip.send(transaction)
-        await trio.lowlevel.checkpoint()
         return transaction
 
     async def accept(self, transaction: Transaction) -> None:
+        """``take_gossiped``, for a task that takes many."""
+        self.take_gossiped(transaction)
+        await trio.lowlevel.checkpoint()
+
+    def take_gossiped(self, transaction: Transaction) -> None:
         """Takes in one that another node passed on; its signature was checked."""
         try:
             self._take(self._admit(transaction))
         except TransactionRefused as refused:
             self._log.debug("gossiped transaction not taken", reason=str(refused))
-        await trio.lowlevel.checkpoint()
 
     def revise(self, executed: ExecutedBlock) -> None:
         """After a block: forgets what is settled, and sends again what waits too long."""
