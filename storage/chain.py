@@ -13,8 +13,8 @@
    | tree | path key of ``storage.state_tree`` | node |
    | meta | ``schema``, ``chain_id``, ``tip``, ``prune_floor`` | u32; bytes; height u64 ‖ hash ‖ state root; u64 |
 
-2. One block = one write transaction over all of them, flushed before ``commit`` returns. A process killed at any
-   instant leaves a whole block.
+2. One ``commit`` or ``commit_many`` = one write transaction over all of them, flushed before it returns. A process
+   killed at any instant leaves a whole block.
 3. Every height from the prune floor to the tip has a block. A height in between without one is damage, not absence.
 4. A read opens a short read transaction of its own; several reads that must agree share a ``Snapshot``.
 """
@@ -24,8 +24,9 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -180,6 +181,38 @@ class Snapshot:
         return payload
 
 
+def _records(blocks: Sequence[CommittedBlock]) -> dict[str, list[tuple[bytes, bytes]]]:
+    """What the blocks add to each database that only grows, in ascending order of key."""
+    rows: list[tuple[bytes, bytes]] = []
+    certificates: list[tuple[bytes, bytes]] = []
+    transactions: list[tuple[bytes, bytes]] = []
+    history: list[tuple[bytes, bytes]] = []
+    for committed in blocks:
+        height = _height_key(committed.height)
+        head = _BLOCK_HEAD.pack(committed.block_hash, len(committed.block))
+        rows.append((height, head + committed.block + committed.receipts))
+        certificates.append((height, committed.certificate))
+        for position, transaction_id in enumerate(committed.transaction_ids):
+            transactions.append((transaction_id, _PLACE.pack(committed.height, position)))
+        for entry in committed.history:
+            key = _history_prefix(entry.account) + _PLACE.pack(committed.height, entry.position)
+            history.append((key, entry.kind.to_bytes(2, "big")))
+    transactions.sort(key=itemgetter(0))
+    history.sort(key=itemgetter(0))
+    return {"blocks": rows, "certificates": certificates, "transactions": transactions, "history": history}
+
+
+def _merged(changes: Iterable[Mapping[bytes, bytes | None]]) -> Mapping[bytes, bytes | None]:
+    """The net effect of changes made one after the other."""
+    first, *others = changes
+    if not others:
+        return first
+    merged = dict(first)
+    for following in others:
+        merged.update(following)
+    return merged
+
+
 def _block_length(record: bytes) -> int:
     return int.from_bytes(record[32 : _BLOCK_HEAD.size], "big")
 
@@ -272,30 +305,37 @@ class ChainDatabase:
 
         Raises ``OutOfOrder`` unless it follows the tip, ``DiskFull``, ``DiskFailed``.
         """
-        databases, height = self._environment.databases, _height_key(committed.height)
+        self.commit_many((committed,))
+
+    def commit_many(self, blocks: Sequence[CommittedBlock]) -> None:
+        """Store all blocks and their effects in one write transaction, or nothing. Errors: as ``commit``."""
+        if not blocks:
+            return
         with self._writing() as (transaction, view):
-            require_follows(committed, view.tip())
-
-            def put(database: str, key: bytes, payload: bytes) -> None:
-                transaction.put(key, seal(key, payload), db=databases[database])
-
-            head = _BLOCK_HEAD.pack(committed.block_hash, len(committed.block))
-            put("blocks", height, head + committed.block + committed.receipts)
-            put("certificates", height, committed.certificate)
-            for position, transaction_id in enumerate(committed.transaction_ids):
-                put("transactions", transaction_id, _PLACE.pack(committed.height, position))
-            for entry in committed.history:
-                key = _history_prefix(entry.account) + _PLACE.pack(committed.height, entry.position)
-                put("history", key, entry.kind.to_bytes(2, "big"))
-            for database, changes in (("state", committed.state_changes), ("tree", committed.tree_nodes)):
+            tip = view.tip()
+            for committed in blocks:
+                require_follows(committed, tip)
+                tip = Tip(committed.height, committed.block_hash, committed.state_root)
+            assert tip is not None
+            for database, records in _records(blocks).items():
+                with transaction.cursor(self._environment.databases[database]) as cursor:
+                    cursor.putmulti([(key, seal(key, payload)) for key, payload in records])
+            for database, changes in (
+                ("state", _merged(committed.state_changes for committed in blocks)),
+                ("tree", _merged(committed.tree_nodes for committed in blocks)),
+            ):
+                handle = self._environment.databases[database]
                 for key, payload in sorted(changes.items()):
                     if payload is None:
-                        transaction.delete(key, db=databases[database])
+                        transaction.delete(key, db=handle)
                     else:
-                        put(database, key, payload)
-            tip = _TIP.pack(committed.height, committed.block_hash, committed.state_root)
-            transaction.put(_TIP_KEY, seal(_TIP_KEY, tip), db=self._environment.meta)
-        if committed.height % _READER_CHECK_HEIGHTS == 0:
+                        transaction.put(key, seal(key, payload), db=handle)
+            transaction.put(
+                _TIP_KEY,
+                seal(_TIP_KEY, _TIP.pack(tip.height, tip.block_hash, tip.state_root)),
+                db=self._environment.meta,
+            )
+        if any(committed.height % _READER_CHECK_HEIGHTS == 0 for committed in blocks):
             # A reading process that was killed would otherwise hold its snapshot, and the file would grow, for ever.
             self._environment.lmdb.reader_check()
 

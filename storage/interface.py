@@ -5,6 +5,7 @@ Two implementations keep each contract and pass the same tests: LMDB (``storage.
 
 1. The chain is a row of blocks 0 … tip without a gap. ``commit`` adds one whole block or nothing: its bytes, its
    indices, its effect on the state and on the state tree. After it returns, the block is on the disk for good.
+   ``commit_many`` adds several or nothing, in one write.
 2. A reader sees whole blocks only. A ``snapshot`` sees one tip for as long as it is open; keep it short, the file grows
    meanwhile.
 3. What is not there is None or empty. What was pruned raises ``Pruned``. What is there but altered raises ``Damaged``,
@@ -140,6 +141,12 @@ class BlockStore(ChainView, Protocol):
     def commit(self, committed: CommittedBlock) -> None:
         """Raises ``OutOfOrder`` unless the block follows the tip; ``DiskFull`` and ``DiskFailed`` leave everything as
         it was.
+        """
+        ...
+
+    def commit_many(self, blocks: Sequence[CommittedBlock]) -> None:
+        """``commit`` of all of them, in order, or of none; nobody sees a state in between. So what the blocks do to
+        state and tree may be told by the last alone, as the net effect of all.
         """
         ...
 

@@ -133,22 +133,16 @@ class MemoryChain(MemorySnapshot):
             yield from view.scan(prefix)
 
     def commit(self, committed: CommittedBlock) -> None:
-        require_follows(committed, self._tables.newest)
+        self.commit_many((committed,))
+
+    def commit_many(self, blocks: Sequence[CommittedBlock]) -> None:
+        tip = self._tables.newest
+        for committed in blocks:
+            require_follows(committed, tip)
+            tip = Tip(committed.height, committed.block_hash, committed.state_root)
         tables = self._writable()
-        tables.blocks[committed.height] = (committed.block_hash, committed.block, committed.receipts)
-        tables.certificates[committed.height] = committed.certificate
-        for position, transaction_id in enumerate(committed.transaction_ids):
-            tables.transactions[transaction_id] = TransactionPlace(committed.height, position)
-        latest = {(entry.account, entry.position): entry.kind for entry in committed.history}
-        for (account, position), kind in sorted(latest.items()):
-            tables.histories.setdefault(account, []).append(HistoryItem(committed.height, position, kind))
-        for table, changes in ((tables.state, committed.state_changes), (tables.tree, committed.tree_nodes)):
-            for key, value in changes.items():
-                if value is None:
-                    table.pop(key, None)
-                else:
-                    table[key] = value
-        tables.newest = Tip(committed.height, committed.block_hash, committed.state_root)
+        for committed in blocks:
+            _apply(tables, committed)
 
     def replace_certificate(self, height: int, certificate: bytes) -> None:
         if self.block_hash(height) is None:
@@ -173,6 +167,23 @@ class MemoryChain(MemorySnapshot):
             self._tables = self._tables.copy()
             self._open_snapshots = 0
         return self._tables
+
+
+def _apply(tables: _Tables, committed: CommittedBlock) -> None:
+    tables.blocks[committed.height] = (committed.block_hash, committed.block, committed.receipts)
+    tables.certificates[committed.height] = committed.certificate
+    for position, transaction_id in enumerate(committed.transaction_ids):
+        tables.transactions[transaction_id] = TransactionPlace(committed.height, position)
+    latest = {(entry.account, entry.position): entry.kind for entry in committed.history}
+    for (account, position), kind in sorted(latest.items()):
+        tables.histories.setdefault(account, []).append(HistoryItem(committed.height, position, kind))
+    for table, changes in ((tables.state, committed.state_changes), (tables.tree, committed.tree_nodes)):
+        for key, value in changes.items():
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
+    tables.newest = Tip(committed.height, committed.block_hash, committed.state_root)
 
 
 class MemoryJournal:

@@ -6,6 +6,7 @@ A line on standard output is written only after what it tells is done.
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import signal
@@ -19,7 +20,7 @@ from storage.chain import ChainDatabase
 from storage.errors import DiskFull
 from storage.interface import BodyRecord, CertificateRecord, CommittedBlock, VoteRecord
 from storage.journal import Journal
-from tests.storage.sample import CHAIN_ID, assert_whole, sample_block
+from tests.storage.sample import CHAIN_ID, assert_whole, mirror_of, sample_batch, sample_block
 
 
 def say(line: str) -> None:
@@ -47,6 +48,21 @@ def commit_for_ever(directory: Path) -> None:
         chain.commit(block)
         say(f"committed {height}")
         journal.clear_through(height)
+
+
+def commit_many_for_ever(directory: Path) -> None:
+    """Like a node that catches up: several blocks in one write; say ``committing FIRST LAST`` before each and
+    ``committed LAST`` after it.
+    """
+    chain = ChainDatabase.open(directory, chain_id=CHAIN_ID, create=True)
+    with chain.snapshot() as view:
+        tip = view.tip()
+    mirror = mirror_of(-1 if tip is None else tip.height)
+    for count in itertools.cycle((5, 1, 12, 3)):
+        batch = sample_batch(mirror, count)
+        say(f"committing {batch[0].height} {batch[-1].height}")
+        chain.commit_many(batch)
+        say(f"committed {batch[-1].height}")
 
 
 class _Deadly(dict[bytes, bytes | None]):
@@ -157,7 +173,15 @@ def _fill(directory: Path, make_room: Callable[[], object]) -> None:
 
 COMMANDS = {
     command.__name__: command
-    for command in (commit_for_ever, die_inside_a_commit, hold, read, fill_small_disk, fill_to_file_limit)
+    for command in (
+        commit_for_ever,
+        commit_many_for_ever,
+        die_inside_a_commit,
+        hold,
+        read,
+        fill_small_disk,
+        fill_to_file_limit,
+    )
 }
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ be stored.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from hashlib import sha256
 
 from storage import state_tree
 from storage.interface import BlockStore, ChainView, CommittedBlock, HistoryEntry
+from storage.memory import MemoryChain
 
 CHAIN_ID = b"sample chain"
 ACCOUNTS = tuple(sha256(f"account {number}".encode()).digest() for number in range(3))
@@ -58,6 +60,30 @@ def sample_certificate(seed: int, height: int) -> bytes:
 
 def transaction_id(seed: int, height: int, position: int) -> bytes:
     return sha256(b"transaction %d/%d/%d" % (seed, height, position)).digest()
+
+
+def sample_batch(mirror: MemoryChain, count: int, seed: int = 0) -> list[CommittedBlock]:
+    """The ``count`` blocks that follow the tip of ``mirror``, which takes them. Their effect on state and tree is told
+    by the last one alone.
+    """
+    before, tree = dict(mirror.scan(b"")), state_tree.tree_of(dict(mirror.scan(b""))).nodes
+    blocks: list[CommittedBlock] = []
+    changes: dict[bytes, bytes | None] = {}
+    for _ in range(count):
+        blocks.append(sample_block(mirror, seed))
+        changes.update(blocks[-1].state_changes)
+        mirror.commit(blocks[-1])
+    net = {key: value for key, value in changes.items() if before.get(key) != value}
+    nodes = state_tree.update(tree.get, net).nodes
+    silent = [replace(block, state_changes={}, tree_nodes={}) for block in blocks[:-1]]
+    return [*silent, replace(blocks[-1], state_changes=net, tree_nodes=nodes)]
+
+
+def mirror_of(height: int, seed: int = 0) -> MemoryChain:
+    """The sample chain up to this height, in memory."""
+    mirror = MemoryChain()
+    grow(mirror, height + 1, seed)
+    return mirror
 
 
 def grow(store: BlockStore, blocks: int, seed: int = 0) -> None:

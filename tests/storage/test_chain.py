@@ -15,7 +15,17 @@ from storage.chain import ChainDatabase
 from storage.errors import OutOfOrder, Pruned
 from storage.interface import BlockStore, CommittedBlock, HistoryEntry
 from storage.memory import MemoryChain
-from tests.storage.sample import ACCOUNTS, CHAIN_ID, all_history, assert_whole, grow, sample_block, transaction_id
+from tests.storage.sample import (
+    ACCOUNTS,
+    CHAIN_ID,
+    all_history,
+    assert_whole,
+    grow,
+    mirror_of,
+    sample_batch,
+    sample_block,
+    transaction_id,
+)
 
 
 @pytest.fixture(params=["lmdb", "memory"])
@@ -54,6 +64,33 @@ def test_what_was_committed_is_read_back(store: BlockStore) -> None:
         assert tip is not None
         for key in (b"key %d" % number for number in range(50)):
             assert state_tree.verify(tip.state_root, key, view.get(key), state_tree.prove(view.tree_node, key))
+
+
+def test_several_blocks_in_one_write_are_as_good_as_one_by_one(store: BlockStore) -> None:
+    grow(store, 3)
+    # When blocks are committed together, the last of them telling what all do to state and tree
+    mirror = mirror_of(2)
+    for count in (1, 7, 2, 40):
+        store.commit_many(sample_batch(mirror, count))
+    # Then all is as if they had come one by one, and they may go on so
+    assert assert_whole(store) == 52
+    grow(store, 1)
+    assert assert_whole(store) == 53
+    store.commit_many([])
+    assert assert_whole(store) == 53
+
+
+def test_of_several_blocks_that_do_not_follow_each_other_none_is_stored(store: BlockStore) -> None:
+    grow(store, 5)
+    for bad in (
+        lambda batch: [batch[0], batch[2]],
+        lambda batch: batch[1:],
+        lambda batch: [batch[0], replace(batch[1], parent_hash=bytes(32)), batch[2]],
+        lambda batch: [*batch, batch[2]],
+    ):
+        with pytest.raises(OutOfOrder):
+            store.commit_many(bad(sample_batch(mirror_of(4), 3)))
+    assert assert_whole(store) == 4
 
 
 def test_empty_bytes_are_not_absence(store: BlockStore) -> None:

@@ -99,6 +99,32 @@ def test_a_process_killed_at_any_instant_leaves_whole_blocks_and_all_it_acknowle
     assert unfinished > 0
 
 
+@pytest.mark.slow
+def test_a_process_killed_while_it_writes_several_blocks_leaves_all_of_them_or_none(tmp_path: Path) -> None:
+    chance = random.Random(21)
+    cut_short = 0
+    for _ in range(KILLS):
+        # Given a process that commits several blocks in one write, as fast as it can
+        with child("commit_many_for_ever", tmp_path) as process:
+            lines = [next_line(process) for _ in range(chance.randrange(1, 12))]
+            time.sleep(chance.random() * 0.01)
+            process.send_signal(signal.SIGKILL)
+            rest, _ = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == -signal.SIGKILL
+        lines += [line for line in rest.decode().splitlines(keepends=False) if line]
+        acknowledged = max((int(line.split()[1]) for line in lines if line.startswith("committed ")), default=-1)
+        begun = [tuple(map(int, line.split()[1:])) for line in lines if line.startswith("committing ")]
+        # Then what is there ends where one of its writes ended, and nothing acknowledged is lost
+        assert structural_problems(tmp_path / "chain") == []
+        chain = ChainDatabase.open(tmp_path, chain_id=CHAIN_ID)
+        height = assert_whole(chain)
+        chain.close()
+        assert height in {last for _, last in begun} | {first - 1 for first, _ in begun}
+        assert height >= acknowledged
+        cut_short += lines[-1].startswith("committing ")
+    assert cut_short > 0
+
+
 def test_a_process_that_dies_inside_the_write_transaction_leaves_no_trace_of_the_block(tmp_path: Path) -> None:
     chain = ChainDatabase.open(tmp_path, chain_id=CHAIN_ID, create=True)
     grow(chain, 7)
