@@ -1,0 +1,83 @@
+"""What is left for the gateway, in closed form; and what a reading that came late changes.
+
+    residual(E, I, Lin, Lout, net):
+        o = Lout + max(0, net); n = Lin + max(0, −net)
+        x = max(0, E − o) + max(0, n − I)          the gateway buys
+        y = max(0, I − n) + max(0, o − E)          the gateway sells
+
+1. A period is settled with a silent connection's E = 0 and I = its estimate. When exactly its reading comes, x and y
+   are computed anew; the difference is bought and sold at the period's feed-in and retail. First min(E, what its
+   contracts could have delivered) goes at feed-in and min(I, what it could have taken) at retail: so silence does not
+   escape a dear contract, nor does contract energy fill up a sale.
+2. A gap, several periods that one reading covers, is settled as a whole: what was taken out beyond the estimates costs
+   the gap's highest retail, what was fed in earns its lowest feed-in. Estimates that were too high come back at the
+   gap's lowest retail; but where the member had bought energy in the gap, at its lowest feed-in, since nobody can know
+   which period used it. Shortfalls stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+def residual(export_wh: int, import_wh: int, bought_wh: int, sold_wh: int, net_wh: int) -> tuple[int, int]:
+    """(x, y): what the gateway buys of a member and sells to it, Wh. ``bought_wh`` and ``sold_wh`` are local flows."""
+    out_wh = sold_wh + max(0, net_wh)
+    in_wh = bought_wh + max(0, -net_wh)
+    return (
+        max(0, export_wh - out_wh) + max(0, in_wh - import_wh),
+        max(0, import_wh - in_wh) + max(0, out_wh - export_wh),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """How a silent connection's period was settled. ``offered_wh`` and ``wanted_wh``: the limits of the contracts it
+    sells and buys under. Prices in uwatt per kWh.
+    """
+
+    estimate_wh: int
+    net_wh: int
+    offered_wh: int
+    wanted_wh: int
+    retail: int
+    feed_in: int
+
+
+class Correction(NamedTuple):
+    """Energy the gateway sells to the member after all; negative: takes back, or buys. At ``price``, uwatt per kWh."""
+
+    energy_wh: int
+    price: int
+
+
+def late_reading(silent: Silent, export_wh: int, import_wh: int) -> list[Correction]:
+    """For the reading of exactly this period."""
+    bought_wh, sold_wh = residual(0, silent.estimate_wh, 0, 0, silent.net_wh)
+    reserved_out_wh = min(export_wh, silent.offered_wh)
+    reserved_in_wh = min(import_wh, silent.wanted_wh)
+    now_bought_wh, now_sold_wh = residual(export_wh - reserved_out_wh, import_wh - reserved_in_wh, 0, 0, silent.net_wh)
+    return _nonzero(
+        Correction(now_sold_wh + reserved_in_wh - sold_wh, silent.retail),
+        Correction(-(now_bought_wh + reserved_out_wh - bought_wh), silent.feed_in),
+    )
+
+
+def gap_reading(gap: Sequence[Silent], export_wh: int, import_wh: int) -> list[Correction]:
+    """For a reading whose growth covers all periods of ``gap``."""
+    assert gap
+    lowest_feed_in = min(silent.feed_in for silent in gap)
+    more_wh = import_wh - sum(silent.estimate_wh for silent in gap)
+    if more_wh >= 0:
+        price = max(silent.retail for silent in gap)
+    elif any(silent.net_wh < 0 for silent in gap):
+        price = lowest_feed_in
+    else:
+        price = min(silent.retail for silent in gap)
+    return _nonzero(Correction(more_wh, price), Correction(-export_wh, lowest_feed_in))
+
+
+def _nonzero(*corrections: Correction) -> list[Correction]:
+    return [correction for correction in corrections if correction.energy_wh]
