@@ -27,6 +27,10 @@ class Domain(bytes, Enum):
     PROPOSAL = b"ecloud/proposal/1"
     VOTE = b"ecloud/vote/1"
     NODE_KEY = b"ecloud/node-key/1"
+    INVITE = b"ecloud/invite/1"
+    JOIN_REQUEST = b"ecloud/join-request/1"
+    JOIN_DENIAL = b"ecloud/join-denial/1"
+    METER_KEY = b"ecloud/meter-key/1"
 
 
 class AddressError(ValueError):

@@ -47,6 +47,8 @@ from node.driver import Driver
 from node.event_hub import EventHub
 from node.gossip import SignatureCache, TransactionGossip
 from node.intake import Intake
+from node.joining_pool import JoinEntry
+from node.joining_service import Joining
 from node.live import FinalityLog, Warnings
 from node.log import get
 from node.mempool import Mempool
@@ -171,6 +173,16 @@ class Node:
             parts.network, topic(chain.chain_id, "blocks"), self._committee_at, verifier, self._sync.heard_of_height
         )
         self._caretaker = Caretaker(parts.node_key, chain.chain_id)
+        self._joining = Joining(
+            parts.network,
+            parts.store.snapshot,
+            chain.chain_id,
+            encode(parts.genesis),
+            self._wall,
+            self.events.publish,
+            get("joining"),
+        )
+        self._caretaker = Caretaker(parts.node_key, chain.chain_id)
         self.events = EventHub()
         self._finality = FinalityLog()
         self._warnings = Warnings()
@@ -196,6 +208,7 @@ class Node:
             services.start("consensus", self._agree)
             services.start("announcements", self._announcements.run)
             services.start("acquaintance", self._sync.run_acquaintance)
+            services.start("joining", self._joining.run)
             services.start("catch-up", self._sync.run_catch_up)
             services.start("network events", self._pass_on_network_events)
             services.start("after blocks", self._follow_up)
@@ -273,6 +286,12 @@ class Node:
 
     def listening(self) -> list[str]:
         return self._network.addresses()
+    def join_requests(self) -> list[JoinEntry]:
+        return self._joining.entries()
+
+    def file_join(self, message: bytes) -> JoinEntry:
+        return self._joining.file(message)
+
 
     async def submit(self, raw: bytes) -> None:
         await self._intake.submit(raw)
@@ -369,6 +388,7 @@ class Node:
             transactions=len(executed.transactions),
             finality_ms=finality_ms,
         )
+        self._joining.look()
         is_ours = finality_ms is not None and header.producer == self._own_account()
         self._finals.put(_Final(header, certificate, is_ours))
 

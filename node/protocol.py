@@ -12,6 +12,8 @@ Streams, one request and one answer each:
     /ecloud/blocks/1         BlockRange → [committed block bytes, …]
     /ecloud/body/1           block hash → block
     /ecloud/certificates/1   height → [certificate, …] held for the open height
+    /ecloud/genesis/1        chain id → genesis, for who has only an invite
+    /ecloud/join/1           node.joining's JoinMessage → [denial's JoinMessage] or []
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ STATUS: Final = "/ecloud/status/1"
 BLOCKS: Final = "/ecloud/blocks/1"
 BODY: Final = "/ecloud/body/1"
 CERTIFICATES: Final = "/ecloud/certificates/1"
+GENESIS: Final = "/ecloud/genesis/1"
+JOIN: Final = "/ecloud/join/1"
 
 MAX_BATCH_BYTES: Final = 64 * 1024
 MAX_BATCH_TRANSACTIONS: Final = 1024

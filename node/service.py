@@ -15,6 +15,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from node.event_hub import EventHub
+from node.joining_pool import JoinEntry
 from node.mempool import Mempool
 from p2p.network import PeerId, PeerInfo
 from storage.errors import Damaged
@@ -95,6 +96,12 @@ class NodeService(Protocol):
 
     def listening(self) -> list[str]:
         """Multiaddrs, with ``/p2p/<id>``."""
+
+    def join_requests(self) -> list[JoinEntry]:
+        """Oldest first."""
+
+    def file_join(self, message: bytes) -> JoinEntry:
+        """Takes in a signed join request or denial. Errors: node.joining.JoinError."""
 
     async def submit(self, raw: bytes) -> None:
         """Checks, queues and passes on one transaction. Errors: TransactionRefused."""

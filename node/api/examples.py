@@ -29,6 +29,9 @@ from node.client.models import (
     FrozenPot,
     Genesis,
     Health,
+    JoinMeter,
+    JoinRequest,
+    JoinRequestList,
     Member,
     MemberList,
     MempoolStatus,
@@ -345,6 +348,43 @@ READINGS: Final = ReadingList(
             sampled_at_ms=_TIME_MS - 14_400_000,
             sampled_at=iso_time(_TIME_MS - 14_400_000),
             minted_mvote=310,
+        )
+    ],
+)
+JOIN_REQUESTS: Final = JoinRequestList(
+    height=1_200,
+    requests=[
+        JoinRequest(
+            id=_ID,
+            state="waiting",
+            name="dora",
+            address="ec3KsTvv8nxqd7XmuZxXvpUJkvSf9XoDkvhyrFnN3gduT3rPpvaP8",
+            account_key="dd" * 32,
+            node_key=_KEY,
+            peer=_PEER,
+            feeder="linden",
+            substation="north",
+            meters=[
+                JoinMeter(
+                    meter=_METER_KEY,
+                    kind="solar",
+                    role="connection",
+                    import_nameplate_w=17_250,
+                    export_nameplate_w=9_800,
+                    storage_capacity_wh=0,
+                    import_wh=0,
+                    export_wh=0,
+                )
+            ],
+            inviter=ANNE,
+            invite=_HASH,
+            made_ms=_TIME_MS,
+            made=iso_time(_TIME_MS),
+            expires_ms=_TIME_MS + 604_800_000,
+            expires=iso_time(_TIME_MS + 604_800_000),
+            obstacle=None,
+            denied_by=None,
+            reason=None,
         )
     ],
 )

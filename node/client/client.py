@@ -160,6 +160,20 @@ class NodeClient:
     async def readings(self, meter: str | None = None, limit: int | None = None) -> models.ReadingList:
         return await self._connection.get("/v1/readings", models.ReadingList, meter=meter, limit=limit)
 
+    # ------------------------------------------------------------------------------------------------- joining
+
+    async def join_requests(self) -> models.JoinRequestList:
+        return await self._connection.get("/v1/join-requests", models.JoinRequestList)
+
+    async def file_join(self, message: bytes) -> str:
+        """Hands over a signed join request, or an approver's denial of one, as ``node.joining`` encodes both; returns
+        the request's id. Errors: ApiProblem that says why it is not heard.
+        """
+        accepted = await self._connection.post(
+            "/v1/join-requests", models.Accepted, content=message, content_type="application/cbor"
+        )
+        return accepted.id
+
     # ------------------------------------------------------------------------------------------- administration
 
     async def connect_peer(self, address: str) -> str:

@@ -82,6 +82,24 @@ class PeerBanned(Model, frozen=True, kw_only=True, tag="peer_banned"):
     until_ms: int
 
 
+class JoinRequested(Model, frozen=True, kw_only=True, tag="join_requested"):
+    """A newcomer asks to become a member; ``id`` is its request's in ``GET /v1/join-requests``."""
+
+    id: str
+    name: str
+    address: str
+
+
+class JoinEnded(Model, frozen=True, kw_only=True, tag="join_ended"):
+    """``outcome``: ``granted`` in a final block, ``denied`` by an approver for ``reason``, or ``expired``."""
+
+    id: str
+    name: str
+    address: str
+    outcome: str
+    reason: str
+
+
 class Equivocation(Model, frozen=True, kw_only=True, tag="equivocation"):
     """``convicted``: the report is in a final block and the pool burned; else it was seen and is being reported."""
 
@@ -145,6 +163,8 @@ NodeEvent = (
     | PeerConnected
     | PeerDisconnected
     | PeerBanned
+    | JoinRequested
+    | JoinEnded
     | Equivocation
     | CandidateSuspended
     | CandidateRejoined

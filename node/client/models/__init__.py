@@ -48,6 +48,7 @@ from node.client.models.chain import (
     TransactionPage,
     TransactionSummary,
 )
+from node.client.models.joins import JoinMeter, JoinRequest, JoinRequestList
 from node.client.models.meters import Meter, MeterList, Reading, ReadingList
 from node.client.models.node import EngineStatus, Finality, Health, MempoolStatus, Peer, PeerList, Status, SyncStatus
 from node.client.models.problems import BanRequest, ConnectRequest, Done, Problem, SubmitRequest
@@ -78,6 +79,9 @@ __all__ = [
     "FrozenPot",
     "Genesis",
     "Health",
+    "JoinMeter",
+    "JoinRequest",
+    "JoinRequestList",
     "Member",
     "MemberList",
     "MempoolStatus",

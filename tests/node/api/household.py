@@ -16,6 +16,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from ledger.encoding import encode
+from ledger.state import State
 from ledger.transactions import Transaction
 from node.api.server import ApiAddress, ApiConfig, serve_api
 from node.chain import NodeChain
@@ -26,6 +27,8 @@ from node.client.models import Party
 from node.event_hub import EventHub
 from node.gossip import SignatureCache
 from node.intake import Intake
+from node.joining import decode_message
+from node.joining_pool import JoinEntry, JoinPool
 from node.log import get
 from node.mempool import Mempool
 from node.mempool_file import MempoolFile
@@ -70,6 +73,7 @@ class Household:
             accepted=self._accepted,
             log=get("test"),
         )
+        self.joins = JoinPool(chain.chain_id)
         self.status = LiveStatus(
             started_at_ms=chain.genesis.time_ms,
             now_ms=0,
@@ -162,6 +166,15 @@ class Household:
 
     def listening(self) -> list[str]:
         return [f"/ip4/127.0.0.1/tcp/4000/p2p/{self.peer_id}"]
+
+    def join_requests(self) -> list[JoinEntry]:
+        return list(self.joins)
+
+    def file_join(self, message: bytes) -> JoinEntry:
+        with self.chain.snapshot() as view:
+            taken = self.joins.take(decode_message(message), State(view), self.now_ms)
+        assert taken is not None
+        return taken
 
     async def submit(self, raw: bytes) -> None:
         await self.intake.submit(raw)
