@@ -172,7 +172,7 @@ class Node:
         self._announcements = Announcements(
             parts.network, topic(chain.chain_id, "blocks"), self._committee_at, verifier, self._sync.heard_of_height
         )
-        self._caretaker = Caretaker(parts.node_key, chain.chain_id)
+        self.events = EventHub()
         self._joining = Joining(
             parts.network,
             parts.store.snapshot,
@@ -183,7 +183,6 @@ class Node:
             get("joining"),
         )
         self._caretaker = Caretaker(parts.node_key, chain.chain_id)
-        self.events = EventHub()
         self._finality = FinalityLog()
         self._warnings = Warnings()
         self._observer = Observer(parts.store)
@@ -208,8 +207,8 @@ class Node:
             services.start("consensus", self._agree)
             services.start("announcements", self._announcements.run)
             services.start("acquaintance", self._sync.run_acquaintance)
-            services.start("joining", self._joining.run)
             services.start("catch-up", self._sync.run_catch_up)
+            services.start("joining", self._joining.run)
             services.start("network events", self._pass_on_network_events)
             services.start("after blocks", self._follow_up)
             services.start("watch", self._watch)
@@ -286,12 +285,12 @@ class Node:
 
     def listening(self) -> list[str]:
         return self._network.addresses()
+
     def join_requests(self) -> list[JoinEntry]:
         return self._joining.entries()
 
     def file_join(self, message: bytes) -> JoinEntry:
         return self._joining.file(message)
-
 
     async def submit(self, raw: bytes) -> None:
         await self._intake.submit(raw)
