@@ -115,7 +115,7 @@ def load(directory: Path) -> Manifest:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError as error:
         raise NoDevnet(f"there is no devnet in {directory}; start one with: ecloud devnet up") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DevnetError(
             f"{path} is damaged ({error}); stop what still runs by hand and remove {directory}"
         ) from error

@@ -205,7 +205,7 @@ def load_schedule(directory: Path) -> Schedule | None:
         return msgspec.json.decode(path.read_bytes(), type=Schedule)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MeterError(f"{path} is damaged ({error}); remove it: the node will be asked again") from error
 
 

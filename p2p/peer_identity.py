@@ -29,6 +29,6 @@ def public_key_from_peer_id(peer: PeerId) -> bytes:
     if len(peer) > _LONGEST_TEXT or not peer.isascii():
         raise ValueError("not an Ed25519 peer id")
     raw = base58.b58decode(peer)
-    if len(raw) != _PEER_ID_BYTES or not raw.startswith(_PREFIX):
-        raise ValueError(f"{peer} is not the id of an Ed25519 key")
+    if len(raw) != _PEER_ID_BYTES or not raw.startswith(_PREFIX) or base58.b58encode(raw).decode("ascii") != peer:
+        raise ValueError(f"{peer!r} is not the id of an Ed25519 key")  # b58decode also takes white space around one
     return bytes(raw[len(_PREFIX) :])

@@ -163,7 +163,7 @@ async def _decoded(request: Request, type_: type[M]) -> M:
     """Errors: ApiError."""
     try:
         return msgspec.json.decode(await request.body(), type=type_)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ApiError(400, f"not a {type_.__name__}: {error}") from error
 
 

@@ -120,7 +120,7 @@ class Connection:
             raise self._problem(response)
         try:
             return msgspec.json.decode(response.content, type=type_)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnexpectedAnswer(
                 f"{self.where} answers, but not as a node of this version does ({error}); compare: ecloud --version"
             ) from error
@@ -129,6 +129,6 @@ class Connection:
         if response.headers.get("content-type", "").startswith(PROBLEM_TYPE):
             try:
                 return ApiProblem(msgspec.json.decode(response.content, type=Problem))
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 pass  # falls through: it is no problem document of ours, whatever it says it is
         return UnexpectedAnswer(f"{self.where} answers {response.status_code}, and not as a node does; is it one?")

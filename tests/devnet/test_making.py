@@ -121,9 +121,10 @@ def test_where_there_is_no_devnet_one_is_told_how_to_start_one(tmp_path: Path) -
             load(path)
         with pytest.raises(NoDevnet, match="ecloud devnet up"), edit(path):
             pass
-    (tmp_path / "devnet.json").write_text("{")
-    with pytest.raises(DevnetError, match="damaged"):
-        load(tmp_path)
+    for damage in (b"{", b'{"chain_id": "\xff"}'):
+        (tmp_path / "devnet.json").write_bytes(damage)
+        with pytest.raises(DevnetError, match="damaged"):
+            load(tmp_path)
 
 
 def test_an_edit_that_fails_changes_nothing(tmp_path: Path) -> None:

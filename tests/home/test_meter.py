@@ -12,7 +12,16 @@ import pytest
 import trio
 
 from devnet.making import free_ports
-from home.meter import QUEUE_NAME, MeterProcess, MeterSettings, keep_schedule, load_schedule, read_arguments
+from home.meter import (
+    QUEUE_NAME,
+    SCHEDULE_NAME,
+    MeterError,
+    MeterProcess,
+    MeterSettings,
+    keep_schedule,
+    load_schedule,
+    read_arguments,
+)
 from home.profiles.series import ConnectionMeter, House
 from home.reading_queue import ReadingQueue
 from node.key_files import write_private
@@ -59,6 +68,13 @@ def assert_complete(home: LoneHome, at_least: int) -> None:
     assert totals.readings == len(periods)
     assert (totals.import_wh, totals.export_wh) == registers.registers(len(periods))
     assert not home.meter().suspended
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"period_ms": "\xff"}'])
+def test_a_damaged_schedule_is_named(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / SCHEDULE_NAME).write_bytes(damage)
+    with pytest.raises(MeterError, match="damaged"):
+        load_schedule(tmp_path)
 
 
 @pytest.mark.trio

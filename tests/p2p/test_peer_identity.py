@@ -46,6 +46,7 @@ def test_a_key_of_another_length_is_refused(size: int) -> None:
         "0OIl",
         "12D3KooW" + "1" * 500,
         "é",
+        "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5\n",
         base58.b58encode(bytes.fromhex("1220") + bytes(32)).decode(),
         base58.b58encode(bytes.fromhex("002408021220") + bytes(32)).decode(),
     ],

@@ -132,6 +132,20 @@ async def test_the_token_is_the_owner_s_alone_and_stays(tmp_path: Path) -> None:
             assert (tmp_path / "api.token").read_text() == token
 
 
+async def test_bodies_that_are_no_text_are_wrong_requests(tmp_path: Path) -> None:
+    with household(tmp_path) as home:
+        async with served(tmp_path, home) as serving, httpx.AsyncClient(base_url=serving.address.url) as http:
+            headers = {
+                "content-type": "application/json",
+                "authorization": "Bearer " + (tmp_path / "api.token").read_text().strip(),
+            }
+            for path, status in (("/v1/admin/peers", 400), ("/v1/admin/bans", 400), ("/v1/transactions", 422)):
+                # When
+                answer = await http.post(path, content=b'{"address":"\xff\xfe"}', headers=headers)
+                # Then
+                assert answer.status_code == status, answer.text
+
+
 async def test_administrator_s_wrong_requests_are_explained(tmp_path: Path) -> None:
     with household(tmp_path) as home:
         async with served(tmp_path, home) as serving:

@@ -85,6 +85,8 @@ def test_url_and_socket_exclude_each_other(tmp_path: Path) -> None:
         http_answer(b"{}"),
         http_answer(b"[1]"),
         http_answer(b"{"),
+        http_answer(b'{"height":"\xff"}'),
+        http_answer(b'{"detail":"\xff"}', "application/problem+json", "404 Not Found"),
         http_answer(b"hi", "text/plain", "404 Not Found"),
         http_answer(b"{}", "application/problem+json", "404 Not Found"),
     ],
