@@ -67,6 +67,8 @@ def create(
         wallet = keystore.show(name)
     except KeyFileError as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{keystore.directory}: {error.strerror}; no wallet was made")
     if json:
         print_json({**_described(wallet), "mnemonic": made.mnemonic})
         return
@@ -214,6 +216,8 @@ def import_wallet(
         wallet = keystore.show(name)
     except KeyFileError as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{keystore.directory}: {error.strerror}; no wallet was made")
     if json:
         print_json(_described(wallet))
     else:

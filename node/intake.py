@@ -6,7 +6,8 @@
 2. What came from other nodes and is refused here is dropped in silence: their state may be ahead of ours or behind.
 3. After each block the mempool is revised; what has waited for some blocks, or since before a restart, is sent again,
    for gossip may have lost it.
-4. While the disk is full nothing is accepted.
+4. While the disk is full nothing is accepted: neither while the chain or the journal wait for room (``disk_full``), nor
+   while the mempool's file does (``file_is_full``, which ends by itself: ``look_for_room``).
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Intake:
         self._waits_since: dict[bytes, int] = {}
         self.gossip: Outgoing | None = None
         self.disk_full = False
+        self.file_is_full = False
 
     def is_known(self, transaction_id: bytes) -> bool:
         """True for what waits or is committed."""
@@ -184,7 +186,10 @@ class Intake:
         except OSError as error:
             self.mempool.take_back(transaction, replaced)
             self._note_disk(error)
-            raise TransactionRefused(Refusal.DISK_FULL, f"this node cannot write it down: {error}") from error
+            raise TransactionRefused(
+                Refusal.DISK_FULL, f"this node cannot write it down ({error.strerror}); make room and try again"
+            ) from error
+        self.file_is_full = False
         self._waits_since[transaction.id] = self._next_height()
         self._accepted(transaction)
 
@@ -198,8 +203,16 @@ class Intake:
                 self.gossip.send(transaction)
                 self._waits_since[transaction_id] = height
 
+    def look_for_room(self) -> None:
+        """After the file could not be written: sees whether it can be again. Nobody need send anything for that."""
+        if self.file_is_full and self._file.has_room():
+            self.file_is_full = False
+            self._log.info("there is room for the mempool's file again")
+
     def _note_disk(self, error: OSError) -> None:
-        self._log.error("mempool file", detail=str(error))
+        if not self.file_is_full:
+            self._log.error("the mempool's file cannot be written", detail=str(error))
+        self.file_is_full = True
 
 
 def _next_nonce(state: State, sender: bytes) -> int:

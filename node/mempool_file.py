@@ -21,6 +21,7 @@ from ledger.transactions import MAX_TRANSACTION_BYTES
 
 _HEAD: Final = struct.Struct(">II")
 REWRITE_SLACK_BYTES: Final = 1024 * 1024
+PROBE_BYTES: Final = 64 * 1024
 
 
 def split_records(data: bytes) -> tuple[list[bytes], int]:
@@ -67,6 +68,20 @@ class MempoolFile:
             os.ftruncate(self._descriptor, end)
             raise OSError(errno.ENOSPC, "the disk took only part of a record")
         self.size = end + len(data)
+
+    def has_room(self) -> bool:
+        """Whether the disk takes a few records more; leaves the file as it was."""
+        try:
+            with self.path.open("ab") as file:
+                end = file.tell()
+                try:
+                    file.write(bytes(PROBE_BYTES))
+                    file.flush()
+                finally:
+                    os.ftruncate(file.fileno(), end)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Lets go of the file; the next ``append`` opens it again. Idempotent."""

@@ -270,7 +270,7 @@ class Node:
             target_height=progress.target,
             blocks_per_second=self._finality.blocks_per_second(now_ms),
             finality_ms=tuple(self._finality.last),
-            disk_full=self._driver.disk_full,
+            disk_full=self._is_disk_full(),
             clock_offset_ms=self._sync.clock_offset_ms(),
             clock_warning=self._clock_is_off(),
             warnings=self._warnings.current,
@@ -448,7 +448,8 @@ class Node:
                     )
                 )
             was_syncing = live.syncing
-            self._intake.disk_full = live.disk_full
+            self._intake.disk_full = self._driver.disk_full
+            self._intake.look_for_room()
             self._warn()
             await trio.sleep(WATCH_PERIOD_S)
 
@@ -459,6 +460,9 @@ class Node:
             if self._clock_is_off()
             else None,
             "the disk is full: nothing is accepted or voted until there is room" if self._driver.disk_full else None,
+            "the disk is full: transactions are not accepted until there is room"
+            if self._intake.file_is_full and not self._driver.disk_full
+            else None,
             "no peers: check the network and the bootstrap addresses" if self._is_lonely() else None,
         )
         for sentence in new:
@@ -502,8 +506,11 @@ class Node:
             return False
         return self._wall() - self._started_at_ms > LONELY_AFTER_MS
 
+    def _is_disk_full(self) -> bool:
+        return self._driver.disk_full or self._intake.file_is_full
+
     def _unhealthy(self) -> str | None:
-        if self._driver.disk_full:
+        if self._is_disk_full():
             return "the disk is full"
         progress = self._sync.progress()
         return f"{progress.behind} blocks behind" if progress.behind >= SYNCING_BEHIND else None

@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
 import socket
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from node.api import hypercorn_guard
 from node.api.application import create_application
 from node.api.metrics import ApiMetrics
 from node.client.connection import SOCKET_NAME, TOKEN_NAME, URL_NAME
+from node.key_files import KeyFileExists, write_private
 from node.log import get
 from node.service import NodeService
 
@@ -75,7 +78,7 @@ async def serve_api(
     application = create_application(service, load_or_make_token(config.directory / TOKEN_NAME), metrics)
     sockets = _open_sockets(config)
     address = _address(sockets, config)
-    (config.directory / URL_NAME).write_text(address.url + "\n", "ascii")
+    _leave_url(config.directory / URL_NAME, address.url)
     hypercorn_guard.install()
     settings = _hypercorn_config()
     serve = partial(
@@ -96,17 +99,32 @@ async def serve_api(
             (config.directory / name).unlink(missing_ok=True)
 
 
+def _leave_url(path: Path, url: str) -> None:
+    """For programs of this machine. A disk that is full keeps no node from serving reads: who looks for this file finds
+    none, and no old one.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(url + "\n", "ascii")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        get("api").warning("no file says where the API listens", path=str(path), url=url, reason=error.strerror)
+
+
 def load_or_make_token(path: Path) -> str:
     """The administrator's token, 64 hexadecimal digits. Errors: CannotServe."""
     try:
         if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_hex(TOKEN_BYTES) + "\n")
+            with suppress(KeyFileExists):  # another process has just made it
+                write_private(path, secrets.token_hex(TOKEN_BYTES).encode("ascii") + b"\n")
         path.chmod(0o600)
         token = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise CannotServe(f"cannot read or make {path}: {error}; give the node's user this directory") from error
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = "make room on the disk" if full else "give the node's user this directory"
+        raise CannotServe(f"cannot read or make {path}: {error}; {hint}") from error
     if len(token) < 2 * TOKEN_BYTES:
         raise CannotServe(f"{path} holds no token; remove it and start again, and a new one is made")
     return token
