@@ -86,6 +86,6 @@ def parse_address(text: str) -> bytes:
         payload = base58.b58decode_check(text[len(ADDRESS_PREFIX) :])
     except ValueError as error:
         raise AddressError("the address has a typing error: its checksum does not match") from error
-    if len(payload) != 33 or payload[:1] != ADDRESS_VERSION:
-        raise AddressError("the text is base58check, but not an address of this kind")
+    if len(payload) != 33 or payload[:1] != ADDRESS_VERSION or address_text(payload[1:]) != text:
+        raise AddressError("the text is base58check, but not an address of this kind")  # or has white space at its end
     return payload[1:]

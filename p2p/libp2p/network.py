@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -152,7 +153,8 @@ class LibP2PNetwork:
             self._want(address)
         for addresses in list(self._book.remembered().values())[-REMEMBERED_TO_DIAL:]:
             for address in reversed(addresses):
-                self._want(address)
+                with suppress(NetworkError):  # written by another version, or damaged: no reason not to start
+                    self._want(address)
 
     # The contract
 

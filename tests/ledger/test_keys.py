@@ -59,7 +59,9 @@ def test_a_typing_error_in_an_address_is_noticed() -> None:
             parse_address(text[:at] + ("2" if text[at] == "1" else "1") + text[at + 1 :])
 
 
-@pytest.mark.parametrize("text", ["", "ec", "anne", "ec0OIl", "xx" + address_text(bytes(32))[2:], "ec3QJmnh"])
+@pytest.mark.parametrize(
+    "text", ["", "ec", "anne", "ec0OIl", "xx" + address_text(bytes(32))[2:], "ec3QJmnh", address_text(bytes(32)) + "\n"]
+)
 def test_what_is_no_address_says_so(text: str) -> None:
     with pytest.raises(AddressError):
         parse_address(text)

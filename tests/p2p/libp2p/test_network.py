@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cbor2
 import pytest
 import trio
 
@@ -45,6 +46,12 @@ def test_bad_addresses_are_refused_at_once() -> None:
         LibP2PNetwork(seed("name"), ["0.0.0.0:4001"])
     with pytest.raises(NetworkError, match="lacks the peer's id"):
         LibP2PNetwork(seed("name"), [LOOPBACK], ["/ip4/127.0.0.1/tcp/4001"])
+
+
+def test_a_remembered_address_that_cannot_be_used_keeps_no_node_from_starting(tmp_path: Path) -> None:
+    state = {"format": 1, "bans": [], "peers": [[peer_id("bob"), ["/tcp/1"]]]}
+    (tmp_path / "peers").write_bytes(cbor2.dumps(state))
+    assert LibP2PNetwork(seed("name"), [], state_path=tmp_path / "peers").peer_id == peer_id("name")
 
 
 @pytest.mark.trio
