@@ -70,7 +70,7 @@ def encode_message(message: Message, salt: int) -> bytes:
 def decode_message(data: bytes) -> Message:
     """Errors: EncodingError."""
     plain = decode_plain(data, MAX_MESSAGE_BYTES)
-    if not isinstance(plain, list) or len(plain) != 3 or not isinstance(plain[0], int) or plain[0] not in _TAGS:
+    if not isinstance(plain, list) or len(plain) != 3 or type(plain[0]) is not int or plain[0] not in _TAGS:
         raise EncodingError("not a consensus message: expected [1 | 2 | 3, payload, salt]")
     convert(plain[2], Unsigned)
     return convert(plain[1], _TAGS[plain[0]])

@@ -36,6 +36,14 @@ def test_every_type_has_its_golden_bytes(example: Wire) -> None:
     assert decode(golden, type(example), len(golden)) == example
 
 
+def test_a_truth_value_is_no_tag() -> None:
+    """Python takes True for 1: the message would have two encodings."""
+    golden = bytes.fromhex(GOLDEN["messages"]["proposal"])
+    assert golden[1] == 1
+    with pytest.raises(EncodingError, match="not a consensus message"):
+        decode_message(golden[:1] + b"\xf5" + golden[2:])
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_consensus_message_has_its_golden_bytes(name: str) -> None:
     assert decode_message(bytes.fromhex(GOLDEN["messages"][name])) == MESSAGES[name]
