@@ -6,17 +6,22 @@
 2. A connected peer is not dialled; when its last connection ends, dialling begins again after a random part of the
    first wait.
 3. A banned peer is not dialled.
+4. Addresses that a wanted peer announces itself (``learn``) are tried before those it was configured with, and replaced
+   by what it announces next: homes get new addresses, and configured ones stay true or come back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 import trio
 
 from p2p.limits import Limits
 from p2p.network import NetworkError, PeerId
+
+MAX_ADDRESSES = 8
+"""Of one peer, configured or reached; the one added first is forgotten first."""
 
 Dial = Callable[[PeerId, str], Awaitable[None]]
 
@@ -41,6 +46,7 @@ class Dialer:
         self._is_connected = is_connected
         self._is_banned = is_banned
         self._addresses: dict[PeerId, list[str]] = {}
+        self._learnt: dict[PeerId, list[str]] = {}
         self._lost: dict[PeerId, trio.Event] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -50,10 +56,16 @@ class Dialer:
         if address in known:
             known.remove(address)
         known.insert(0, address)
+        del known[MAX_ADDRESSES:]
         if peer not in self._lost:
             self._lost[peer] = trio.Event()
             if self._nursery is not None:
                 self._nursery.start_soon(self._keep, peer)
+
+    def learn(self, peer: PeerId, addresses: Sequence[str]) -> None:
+        """What ``peer`` now announces of itself, best first; nothing happens if it is not wanted."""
+        if peer in self._addresses:
+            self._learnt[peer] = list(addresses[:MAX_ADDRESSES])
 
     def lost(self, peer: PeerId) -> None:
         """The last connection with ``peer`` ended."""
@@ -81,7 +93,7 @@ class Dialer:
             wait_s = min(wait_s * 2, self._limits.redial_longest_s)
 
     async def _reach(self, peer: PeerId) -> bool:
-        for address in list(self._addresses[peer]):
+        for address in dict.fromkeys([*self._learnt.get(peer, []), *self._addresses[peer]]):
             try:
                 await self._dial(peer, address)
             except NetworkError:

@@ -36,7 +36,10 @@ class Limits:
     max_connections: int = 64
     max_inbound: int = 48
     max_connections_per_peer: int = 2
-    max_handshakes: int = 16
+    max_inbound_per_address: int = 16
+    """Of the inbound connections, from one IPv4 address or one IPv6 /64 (``p2p.places``)."""
+    max_handshakes: int = 32
+    max_handshakes_per_address: int = 16
     """Connections that have not yet proved a peer id, at once; more are closed at accept."""
     handshake_timeout_s: float = 5.0
     dial_timeout_s: float = 5.0
@@ -62,6 +65,17 @@ class Limits:
     max_remembered_peers: int = 1_000
     max_bans: int = 10_000
 
+    circuits: int = 32
+    circuits_per_peer: int = 8
+    """Connections between others that this node relays, and those that one peer takes part in."""
+    circuit_s: float = 12 * 3_600.0
+    circuit_bytes: int = 1024 * 1024 * 1024
+    circuit_bytes_per_second: float = 256 * 1024
+    """What one relayed connection may last, carry in both directions together, and carry in a second."""
+    reservations: int = 64
+    reservation_s: float = 3_600.0
+    """Peers that may be reached through this node, and for how long before they ask again."""
+
     redial_first_s: float = 0.5
     redial_longest_s: float = 30.0
     ping_interval_s: float = 15.0
@@ -69,6 +83,8 @@ class Limits:
     def __post_init__(self) -> None:
         assert 0 < self.max_inbound <= self.max_connections
         assert self.max_connections_per_peer >= 1
+        assert self.max_inbound_per_address > 0
+        assert self.max_handshakes_per_address > 0
         assert self.redial_first_s <= self.redial_longest_s
         assert set(self.prices) == set(Offence), "every offence has a price"
 

@@ -4,7 +4,8 @@ send.
 1. Noise is the only secure channel: the library's default host also accepts plaintext.
 2. A connection takes a place among the handshakes until it has proved a peer id, then one among the inbound
    connections, and gives it back when it ends. (The library gives inbound places back only when the node stops, so that
-   a long-lived node stops accepting.)
+   a long-lived node stops accepting.) Of either, one address has only a part (``p2p.places``), so that it cannot starve
+   the others.
 3. A banned peer is refused as soon as it has proved who it is; so is a connection beyond the limits.
 4. No stream handler brings the node down, whoever registered it: an exception resets the stream and is reported.
 5. The library's own automatic dialling, retrying, pruning and resource manager are off: who to talk to is this node's
@@ -13,11 +14,17 @@ send.
    word, and in system tasks that outlive a cancelled node.
 7. A multistream line is at most MAX_LINE_BYTES of valid UTF-8: the library reads any announced length into memory
    before anyone proved an id, and lets a decoding error pass its guards.
-8. The library's log is off: it writes a line for nearly everything a stranger does wrong. What matters is counted.
+8. Dialling an address that is not loopback, a socket is bound to the listening port if there is one: a router then sees
+   this node under one port, which others can be told and which it has opened (``p2p.libp2p.hole_punch``). That needs
+   SO_REUSEPORT on the listening socket, set only after it is bound, so that rule 6 holds.
+9. A peer has ``max_connections_per_peer`` direct connections, and one through a relay only while it has no other.
+10. The library's log is off: it writes a line for nearly everything a stranger does wrong. What matters is counted.
 """
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -47,10 +54,12 @@ from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
+from p2p.addresses import TcpAddress
 from p2p.libp2p.streams import FramingError, read_frame
 from p2p.libp2p.yamux import Yamux
 from p2p.limits import Limits
 from p2p.network import NetworkError, Offence, PeerId
+from p2p.places import Places, group_of
 
 MAX_LINE_BYTES = 1024
 
@@ -73,9 +82,14 @@ async def _read_line(communicator: MultiselectCommunicator) -> str:
 
 MultiselectCommunicator.read = _read_line
 
-# Rule 8. The swarm's connections call the functions of the logging module, which install a handler on the root logger.
+# Rule 10. The swarm's connections call the functions of the logging module, which install a handler on the root logger.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 swarm_connection.logging = logging.getLogger("libp2p.network.connection")
+
+
+def is_relayed(connection: Any) -> bool:
+    """Whether a multiplexed connection runs through a relay."""
+    return any("/p2p-circuit" in str(address) for address in connection.get_transport_addresses())
 
 
 class GuardedUpgrader(TransportUpgrader):  # type: ignore[misc]
@@ -116,7 +130,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
                 min_connections=0,
                 low_watermark=0,
                 high_watermark=limits.max_connections,
-                max_connections_per_peer=limits.max_connections_per_peer,
+                max_connections_per_peer=limits.max_connections_per_peer + 1,
                 inbound_upgrade_timeout=limits.handshake_timeout_s,
                 outbound_upgrade_timeout=limits.handshake_timeout_s,
                 dial_timeout=limits.dial_timeout_s,
@@ -124,9 +138,11 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
         )
         self._limits = limits
         self._admit = admit
-        self.handshakes = 0
-        self.inbound = 0
+        self.handshakes = Places(limits.max_handshakes, min(limits.max_handshakes_per_address, limits.max_handshakes))
+        self.inbound = Places(limits.max_inbound, min(limits.max_inbound_per_address, limits.max_inbound))
         self.refused = 0
+        self.dial_ports: dict[str, int] = {}
+        """The listening port by address family, ``ip4`` and ``ip6``: rule 8."""
         self.auto_connector.maybe_connect = trio.lowlevel.checkpoint
 
     def _schedule_auto_connect(self) -> None:
@@ -137,43 +153,123 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]
 
     async def accept(self, stream: trio.SocketStream) -> None:
         """One accepted socket, from handshake to end. Never raises."""
-        if self.handshakes >= self._limits.max_handshakes or self.inbound >= self._limits.max_inbound:
+        try:
+            group = group_of(stream.socket.getpeername()[0])
+        except OSError:  # gone already
+            group = ""
+        await self.serve_inbound(RawConnection(TrioTCPStream(stream), False), group)
+
+    async def serve_inbound(self, connection: RawConnection, group: str, expected: ID | None = None) -> None:
+        """One inbound connection of a group, from handshake to end; closed when it came to nothing, or when it is of
+        another peer than ``expected``. Never raises.
+        """
+        if not self.inbound.free_for(group) or not self.handshakes.take(group):
             self.refused += 1
-            await trio.aclose_forcefully(stream)
+            await connection.close()
             return
-        connection = RawConnection(TrioTCPStream(stream), False)
-        self.handshakes += 1
         try:
             muxed = await self.upgrade_inbound_raw_conn(connection, Multiaddr("/ip4/0.0.0.0/tcp/0"))
         except Exception:
             # A socket of nobody we know may send anything, and the library raises nearly anything in answer.
             self.refused += 1
-            await trio.aclose_forcefully(stream)
+            await connection.close()
             return
         finally:
-            self.handshakes -= 1
-        self.inbound += 1
+            self.handshakes.give_back(group)
+        if (expected is not None and muxed.peer_id != expected) or not self.inbound.take(group):
+            self.refused += 1
+            await muxed.close()
+            return
         try:
             await muxed.event_closed.wait()
         finally:
-            self.inbound -= 1
+            self.inbound.give_back(group)
 
     async def add_conn(self, muxed_conn: Any, direction: str = "unknown") -> Any:
-        """Rule 3."""
-        standing = len(self.get_connections(muxed_conn.peer_id))
-        if not self._admit(str(muxed_conn.peer_id)) or standing >= self._limits.max_connections_per_peer:
+        """Rules 3 and 9."""
+        standing = [one.muxed_conn for one in self.get_connections(muxed_conn.peer_id)]
+        direct = sum(not is_relayed(one) for one in standing)
+        full = bool(standing) if is_relayed(muxed_conn) else direct >= self._limits.max_connections_per_peer
+        if full or not self._admit(str(muxed_conn.peer_id)):
             self.refused += 1
             await muxed_conn.close()
             raise SwarmException(f"{muxed_conn.peer_id} is not admitted")
         return await super().add_conn(muxed_conn, direction)
 
-    async def dial(self, address: Multiaddr, peer: ID) -> None:
+    def has_direct(self, peer: ID) -> bool:
+        """Whether a connection with ``peer`` stands that runs through no relay."""
+        return any(not is_relayed(one.muxed_conn) for one in self.get_connections(peer))
+
+    async def dial(self, address: TcpAddress, peer: ID) -> None:
         """Dials one address, past the library's address book with its memory of failures. Error: NetworkError."""
+        if len(self.get_connections()) >= self._limits.max_connections:
+            raise NetworkError("as many connections as there may be")
+        await self.upgrade_dialled(await self.connect_socket(address), peer)
+
+    async def connect_socket(self, address: TcpAddress, initiator: bool = True) -> RawConnection:
+        """A TCP connection, nothing said yet. Error: NetworkError."""
         try:
-            with trio.fail_after(self._limits.dial_timeout_s + 2 * self._limits.handshake_timeout_s):
-                await self.dial_addr(address, peer)
-        except (SwarmException, trio.TooSlowError, OSError) as error:
-            raise NetworkError(f"cannot reach {address}: {error.__cause__ or error}") from error
+            with trio.fail_after(self._limits.dial_timeout_s):
+                stream = await self._from_listening_port(address)
+                if stream is None:
+                    stream = await trio.open_tcp_stream(address.host, address.port)
+        except (OSError, trio.TooSlowError) as error:
+            raise NetworkError(f"cannot reach {address}: {error}") from error
+        return RawConnection(TrioTCPStream(stream), initiator)
+
+    async def _from_listening_port(self, address: TcpAddress) -> trio.SocketStream | None:
+        """Rule 8; None where it does not apply, or where the port has a connection with that very address already."""
+        port = self.dial_ports.get(address.protocol)
+        if port is None or ipaddress.ip_address(address.host).is_loopback:
+            return None
+        family = trio.socket.AF_INET if address.protocol == "ip4" else trio.socket.AF_INET6
+        connection = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+        try:
+            connection.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+            connection.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEPORT, 1)
+            await connection.bind(("", port))
+            await connection.connect((address.host, address.port))
+            return trio.SocketStream(connection)
+        except OSError as error:
+            connection.close()
+            if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                return None
+            raise
+        except BaseException:
+            connection.close()
+            raise
+
+    async def upgrade_dialled(self, connection: RawConnection, peer: ID) -> None:
+        """Makes a connection with ``peer`` of bytes that flow. Error: NetworkError."""
+        try:
+            with trio.fail_after(2 * self._limits.handshake_timeout_s):
+                await self.upgrade_outbound_raw_conn(connection, peer)
+        except Exception as error:
+            # Whoever answers there may send anything, and the library raises nearly anything in answer.
+            with trio.CancelScope(shield=True):
+                await connection.close()
+            raise NetworkError(f"no connection with {peer}: {error.__cause__ or error}") from error
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await connection.close()
+            raise
+
+    async def probe(self, address: TcpAddress, peer: ID) -> bool:
+        """Whether ``peer`` answers at an address: dials it from any port, lets it prove its id, and hangs up."""
+        try:
+            with trio.fail_after(self._limits.dial_timeout_s):
+                stream = await trio.open_tcp_stream(address.host, address.port)
+        except (OSError, trio.TooSlowError):
+            return False
+        try:
+            with trio.fail_after(self._limits.handshake_timeout_s):
+                await self.upgrader.upgrade_security(RawConnection(TrioTCPStream(stream), True), True, peer)
+        except Exception:
+            # As in upgrade_dialled: it is not the peer that is meant.
+            return False
+        finally:
+            await trio.aclose_forcefully(stream)
+        return True
 
 
 class GuardedHost(BasicHost):  # type: ignore[misc]

@@ -26,12 +26,14 @@ from libp2p.rcmgr import Direction
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
-from p2p.addresses import TcpAddress, parse_address, parse_peer_address
+from p2p.addresses import TcpAddress, parse_address, parse_route, with_peer
 from p2p.dialer import Dialer
+from p2p.joining import Joining
 from p2p.libp2p.gossip import PROTOCOL as GOSSIP_PROTOCOL
 from p2p.libp2p.gossip import Gossip
 from p2p.libp2p.gossip_wire import Signer
 from p2p.libp2p.host import build_host
+from p2p.libp2p.outreach import Outreach
 from p2p.libp2p.pings import Pulse, keep_pinging
 from p2p.libp2p.requests import Responder, ask
 from p2p.limits import Limits
@@ -122,8 +124,11 @@ class LibP2PNetwork:
         bootstrap: Sequence[str] = (),
         state_path: Path | None = None,
         limits: Limits | None = None,
+        joining: Joining | None = None,
     ) -> None:
-        """Errors: ValueError for a seed that has not 32 bytes, NetworkError for an address that cannot be used."""
+        """Without ``joining`` a node knows the peers it is told of and no others.
+
+        Errors: ValueError for a seed that has not 32 bytes, NetworkError for an address that cannot be used."""
         if len(node_key_seed) != 32:
             raise ValueError(f"a node key seed has 32 bytes, not {len(node_key_seed)}")
         self._limits = limits or Limits()
@@ -147,6 +152,21 @@ class LibP2PNetwork:
             lambda peer: self._book.banned(peer) is not None,
         )
         self._nursery: trio.Nursery | None = None
+        self.outreach: Outreach | None = None
+        if joining is not None:
+            self.outreach = Outreach(
+                self,
+                self._host,
+                node_key_seed,
+                self._listen,
+                joining,
+                self._limits,
+                self._book,
+                self._dialer,
+                self._admits,
+                self._open_stream,
+                random,
+            )
         self._host.set_stream_handler(TProtocol(GOSSIP_PROTOCOL), self._gossip.serve)
         self._host.swarm.register_notifee(_Notifee(self))
         for address in bootstrap:
@@ -167,6 +187,14 @@ class LibP2PNetwork:
             raise ValueError(f"a gossip message has at most {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
         self._gossip.publish(topic, data)
         await trio.lowlevel.checkpoint()
+
+    def neighbours(self, topic: str) -> Sequence[PeerId]:
+        return self._gossip.mesh.neighbours(topic)
+
+    def send(self, peer: PeerId, topic: str, data: bytes) -> bool:
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a gossip message has at most {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
+        return self._gossip.send(peer, topic, data)
 
     def subscribe(self, topic: str, validator: Validator) -> AsyncIterator[Received]:
         queue = self._reception.subscribe(topic, validator)
@@ -222,11 +250,24 @@ class LibP2PNetwork:
         return {
             **self._counters,
             "peers": len(self._links),
-            "handshakes": swarm.handshakes,
-            "inbound": swarm.inbound,
+            "handshakes": swarm.handshakes.taken,
+            "inbound": swarm.inbound.taken,
             "refused_connections": swarm.refused,
             "empty_mesh": len(self._gossip.mesh.empty_meshes()),
+            **({} if self.outreach is None else self.outreach.gauges()),
         }
+
+    def announced(self) -> list[str]:
+        """Multiaddrs, with ``/p2p/<id>``, under which this node says others can reach it, circuits included; those it
+        listens on where it announces nothing.
+        """
+        record = None if self.outreach is None else self.outreach.whereabouts.record
+        if record is None or not record.addresses:
+            return self.addresses()
+        return [str(with_peer(address, self._peer_id)) for address in record.addresses]
+
+    def is_connected(self, peer: PeerId) -> bool:
+        return peer in self._links
 
     async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Listens, dials and serves until cancelled. Error: NetworkError when an address cannot be listened on."""
@@ -239,6 +280,8 @@ class LibP2PNetwork:
                     nursery.start_soon(self._gossip.run)
                     nursery.start_soon(self._dialer.run)
                     nursery.start_soon(self._save)
+                    if self.outreach is not None:
+                        nursery.start_soon(self.outreach.run)
                     task_status.started()
                     await trio.sleep_forever()
                 finally:
@@ -260,6 +303,8 @@ class LibP2PNetwork:
                 raise NetworkError(f"cannot listen on {address}: {error.strerror or error}") from error
             for listener in opened:
                 host, port = listener.socket.getsockname()[:2]
+                listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEPORT, 1)
+                self._host.swarm.dial_ports.setdefault(address.protocol, port)
                 self._host.listening.append(Multiaddr(str(TcpAddress(address.protocol, host, port))))
             listeners += opened
         return listeners
@@ -286,25 +331,37 @@ class LibP2PNetwork:
         return peer != self._peer_id and self._book.banned(peer) is None
 
     def _want(self, text: str) -> PeerId:
-        peer, address = parse_peer_address(text)
+        peer, address = parse_route(text)
         if peer != self._peer_id:
             self._dialer.want(peer, str(address))
         return peer
 
-    async def _dial(self, peer: PeerId, address: str) -> None:
-        await self._host.swarm.dial(Multiaddr(address), ID.from_base58(peer))
-        self._book.remember(peer, address)
+    async def _dial(self, peer: PeerId, text: str) -> None:
+        _, address = parse_route(text)
+        if self.outreach is not None:
+            await self.outreach.dial(peer, address)
+        elif isinstance(address, TcpAddress):
+            await self._host.swarm.dial(address, ID.from_base58(peer))
+            self._book.remember(peer, text)
+        else:
+            raise NetworkError("no circuits are dialled")
 
     def _connection_opened(self, connection: Any) -> None:
         peer = str(connection.muxed_conn.peer_id)
-        if self._nursery is None or peer in self._links:
+        if self._nursery is None:
             return
         inbound = connection.direction == Direction.INBOUND
         address = str(next(iter(connection.get_transport_addresses()), ""))
-        link = self._links[peer] = _Link(address, inbound, Pulse(), trio.CancelScope())
-        self._gossip.connected(peer, dialled=not inbound)
-        self._nursery.start_soon(self._attend, peer, link)
-        self._tell(Connected(peer, address))
+        standing = self._links.get(peer)
+        if standing is None:
+            link = self._links[peer] = _Link(address, inbound, Pulse(), trio.CancelScope())
+            self._gossip.connected(peer, dialled=not inbound)
+            self._nursery.start_soon(self._attend, peer, link)
+            self._tell(Connected(peer, address))
+        elif "/p2p-circuit" in standing.address:
+            standing.address, standing.inbound = address, inbound
+        if self.outreach is not None:
+            self.outreach.opened(peer, connection)
 
     def _connection_closed(self, connection: Any) -> None:
         peer_id = connection.muxed_conn.peer_id
@@ -314,6 +371,8 @@ class LibP2PNetwork:
         self._links.pop(peer).attendance.cancel()
         self._gossip.disconnected(peer)
         self._dialer.lost(peer)
+        if self.outreach is not None:
+            self.outreach.disconnected(peer)
         if peer_id in self._host.peerstore.peer_ids():
             self._host.peerstore.clear_peerdata(peer_id)
         self._tell(Disconnected(peer))
