@@ -48,6 +48,11 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# A million mutated and random inputs for everything that reads what others wrote.
+.PHONY: fuzz
+fuzz: setup
+	$(BIN)/python -m bench.fuzz
+
 # The API, asked everything its own document allows and much that it does not (schemathesis).
 .PHONY: fuzz-api
 fuzz-api: setup
