@@ -36,21 +36,21 @@ from typing import Final, Protocol, Self
 from consensus import vrf
 from consensus.block import NO_HASH, VERSION, Block, Certificate, Header
 from consensus.certificates import signers, verify_certificate
-from consensus.committee import Committee, committee_of
+from consensus.committee import Committee, Seat, committee_of
 from consensus.draw import MAX_VIEW, Draw, beacon_alpha, draw_for, next_seed
 from consensus.verifier import Verifier
 from ledger.block import BlockContext, BlockResult
 from ledger.block import InvalidBlock as LedgerInvalidBlock
 from ledger.committee import committee_at
 from ledger.encoding import decode, encode
-from ledger.execute import execute_block, select_transactions
+from ledger.execute import execute_block, execute_onto, select_transactions
 from ledger.execution import get_parameters, get_tip
 from ledger.keys import SigningKey
 from ledger.merkle import merkle_root
 from ledger.parameters import Parameters
 from ledger.records import PARAMETERS, SNAPSHOTS
 from ledger.refusal import TransactionRefused
-from ledger.state import MAX_RECORD_BYTES, State, StateReader
+from ledger.state import MAX_RECORD_BYTES, Base, State
 from ledger.statements import StatementKind
 from ledger.transactions import Transaction, decode_transaction
 
@@ -161,7 +161,7 @@ class OpenHeight:
     genesis.
     """
 
-    def __init__(self, chain_id: bytes, parent: Parent, base: StateReader) -> None:
+    def __init__(self, chain_id: bytes, parent: Parent, base: Base) -> None:
         state = State(base)
         tip = get_tip(state)
         assert (tip.height, tip.time_ms) == (parent.height, parent.time_ms), "the state is the parent's"
@@ -280,6 +280,48 @@ def validate_block(
     return ExecutedBlock(block, header.hash, transactions, result, header.state_root)
 
 
+def follow_block(
+    height: OpenHeight, block: Block, block_hash: bytes, transactions: tuple[Transaction, ...], beacon: Beacon
+) -> ExecutedBlock:
+    """Executes a block that is known to be final, one of several in a row: ``height.base`` is the ``State`` after its
+    parent, and becomes the one after it.
+
+    It is known to be final because a quorum's certificate names it, or a descendant of it. That vouches for what every
+    voter has checked and the hash covers; so not checked again are the beacon's proof, the signatures in the parent's
+    certificate, and ``state_root``, which the caller compares after the last block of the row. What the hash does not
+    cover the caller has checked: ``transactions`` are those of the header's root, each signed by its sender, and the
+    parent's certificate is the one the header names. Errors: InvalidBlock.
+    """
+    header, state = block.header, height.base
+    assert isinstance(state, State)
+    _check_place(height, header)
+    _check_size(height, block)
+    if height.parent_committee is not None:
+        parent = height.parent
+        certificate = block.parent_certificate
+        _require(
+            certificate is not None
+            and certifies(certificate, parent.height, parent.hash)
+            and signers(certificate, height.parent_committee) is not None,
+            BlockFault.CERTIFICATE_FOR_ANOTHER,
+            "it does not make the parent final",
+        )
+    _check_leader(height, header)
+    try:
+        beta = beacon.output(header.beacon_proof)
+    except vrf.VrfError as error:
+        raise InvalidBlock(BlockFault.BAD_BEACON, str(error)) from error
+    context = height.context(header.view, header.time_ms, beta, block.parent_certificate)
+    try:
+        result = execute_onto(state, context, transactions)
+    except LedgerInvalidBlock as error:
+        raise InvalidBlock(BlockFault.REFUSED_BY_LEDGER, str(error)) from error
+    _require(header.receipts_root == _receipts_root(result), BlockFault.RECEIPTS_ROOT, "executing it gives another")
+    following = committee_of(committee_at(state, height.height + 1))
+    _require(header.committee_hash == following.hash, BlockFault.COMMITTEE_HASH, "the next height's is another")
+    return ExecutedBlock(block, block_hash, transactions, result, header.state_root)
+
+
 def verify_final(header: Header, certificate: Certificate, committee: Committee, verifier: Verifier) -> bool:
     """True if ``certificate`` makes the block of ``header`` final: all that a light client asks.
 
@@ -347,14 +389,20 @@ def _check_parent_certificate(height: OpenHeight, block: Block, verifier: Verifi
     )
 
 
-def _check_producer(height: OpenHeight, header: Header, beacon: Beacon) -> bytes:
-    """Rule 5. Returns β."""
+def _check_leader(height: OpenHeight, header: Header) -> Seat:
+    """The first half of rule 5. Returns the leader's seat."""
     leader = height.committee.seats[height.draw.leader(header.view)]
     _require(
         header.producer == leader.account,
         BlockFault.WRONG_PRODUCER,
         f"view {header.view} is {leader.account.hex()}'s turn, not {header.producer.hex()}'s",
     )
+    return leader
+
+
+def _check_producer(height: OpenHeight, header: Header, beacon: Beacon) -> bytes:
+    """Rule 5. Returns β."""
+    leader = _check_leader(height, header)
     try:
         return beacon.verify(leader.node_key, height.alpha(header.view), header.beacon_proof)
     except vrf.VrfError as error:

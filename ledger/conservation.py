@@ -38,6 +38,7 @@ from ledger.state import State, StateReader
 Amounts = tuple[int, int, int]
 Change = tuple[bytes, Wire | None, Wire | None]
 _NOTHING: Amounts = (0, 0, 0)
+_HOLDERS = frozenset((Account, Candidate, GridReserve))
 _NAMES = ("WATT (uwatt)", "GRID (ugrid)", "VOTE (mvote)")
 
 
@@ -61,14 +62,16 @@ def _check(changes: Iterable[Change], where: str) -> None:
     for key, before, now in changes:
         if before == now:
             continue
-        for sums, amounts in ((held, _holdings), (issued, _issued)):
-            gained, lost = amounts(now), amounts(before)
-            for token in range(3):
-                sums[token] += gained[token] - lost[token]
-        kinds = (type(now), type(before))
-        if Candidate in kinds:
+        kind = type(before if now is None else now)
+        if kind in _HOLDERS:
+            for token, (gained, lost) in enumerate(zip(_holdings(now), _holdings(before), strict=True)):
+                held[token] += gained - lost
+        elif kind is Supply:
+            for token, (gained, lost) in enumerate(zip(_issued(now), _issued(before), strict=True)):
+                issued[token] += gained - lost
+        if kind is Candidate:
             shares[key[1:33]] += _shares(now) - _shares(before)
-        elif Stake in kinds:
+        elif kind is Stake:
             shares[key[1:33]] -= _shares(now) - _shares(before)
         _check_record(key, now)
     for token, name in enumerate(_NAMES):

@@ -59,18 +59,8 @@ def encode(value: Any) -> bytes:
 
 def decode_plain(data: bytes, max_bytes: int) -> Any:
     """Decodes canonical CBOR to plain lists, integers, bytes and text. Errors: EncodingError."""
-    if len(data) > max_bytes:
-        raise EncodingError(f"{len(data)} bytes exceed the limit of {max_bytes}")
+    value = _load(data, max_bytes)
     try:
-        value = cbor2.loads(
-            data,
-            max_depth=MAX_DEPTH,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-            semantic_decoders=_REFUSE_TAGS,
-            tag_hook=_refuse_tag,
-        )
         _require_plain(value)
         canonical = cbor2.dumps(value, canonical=True) == data
     except EncodingError:
@@ -80,6 +70,28 @@ def decode_plain(data: bytes, max_bytes: int) -> Any:
     if not canonical:
         raise NotCanonical("not in canonical form")
     return value
+
+
+def _load(data: bytes, max_bytes: int) -> Any:
+    """Decodes within the limits; says nothing of canonical form, nor of what plain values are. Errors:
+    EncodingError.
+    """
+    if len(data) > max_bytes:
+        raise EncodingError(f"{len(data)} bytes exceed the limit of {max_bytes}")
+    try:
+        return cbor2.loads(
+            data,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+            semantic_decoders=_REFUSE_TAGS,
+            tag_hook=_refuse_tag,
+        )
+    except EncodingError:
+        raise
+    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise EncodingError(f"not CBOR: {error}") from error
 
 
 def _require_plain(value: Any) -> None:
@@ -99,10 +111,7 @@ def convert(value: Any, type_: type[T]) -> T:
     """Converts what ``decode_plain`` returned to a wire type, coercing nothing and filling in nothing: a field that has
     a default must be there all the same, or a value would have two encodings. Errors: EncodingError.
     """
-    try:
-        converted = msgspec.convert(value, type_, strict=True, builtin_types=(bytes,))
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise EncodingError(f"not a {type_.__name__}: {error}") from error
+    converted = convert_loosely(value, type_)
     if not _same(msgspec.to_builtins(converted, builtin_types=(bytes,)), value):
         raise NotCanonical(f"not all of a {type_.__name__}")
     return converted
@@ -119,4 +128,31 @@ def _same(left: Any, right: Any) -> bool:
 
 def decode(data: bytes, type_: type[T], max_bytes: int) -> T:
     """Decodes exactly one ``type_`` of at most ``max_bytes``. Errors: EncodingError."""
-    return convert(decode_plain(data, max_bytes), type_)
+    if not (isinstance(type_, type) and issubclass(type_, Wire)):
+        return convert(decode_plain(data, max_bytes), type_)
+    converted = convert_loosely(_load(data, max_bytes), type_)
+    require_encoding(converted, data)
+    return converted
+
+
+def decode_loosely(data: bytes, type_: type[T], max_bytes: int) -> T:
+    """``decode`` of a type with parts of any type (``list[Any]``), which the caller converts; then it must require that
+    the whole is encoded as ``data`` (``require_encoding``). Errors: EncodingError.
+    """
+    return convert_loosely(_load(data, max_bytes), type_)
+
+
+def require_encoding(value: Any, data: bytes) -> None:
+    """``data`` is what ``encode`` makes of ``value``, each part of which has a type of its own: so nothing was coerced,
+    filled in, left over, or written in a longer form. Errors: NotCanonical.
+    """
+    if encode(value) != data:
+        raise NotCanonical("not in canonical form")
+
+
+def convert_loosely(value: Any, type_: type[T]) -> T:
+    """Converts a part of what ``decode_loosely`` returned. Errors: EncodingError."""
+    try:
+        return msgspec.convert(value, type_, strict=True, builtin_types=(bytes,))
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise EncodingError(f"not a {type_.__name__}: {error}") from error

@@ -27,7 +27,7 @@ from ledger.keys import digest
 from ledger.readings import apply_reading, check_reading, prune_readings
 from ledger.records import TIP, Tip
 from ledger.refusal import Refusal, TransactionRefused
-from ledger.state import State, StateReader
+from ledger.state import Base, State
 from ledger.transactions import MAX_TRANSACTION_BYTES, Kind, SubmitReading, Transaction
 from ledger.turns import decay_reputation, restart_participation, take_turn
 
@@ -39,12 +39,26 @@ assert set(RULES) == set(Kind) - {Kind.SUBMIT_READING}, "every kind has a rule; 
 OrderKey = tuple[int, Any, Any, bytes]
 
 
-def execute_block(base: StateReader, context: BlockContext, transactions: Sequence[Transaction]) -> BlockResult:
+def execute_block(base: Base, context: BlockContext, transactions: Sequence[Transaction]) -> BlockResult:
     """Executes a block that somebody else put together, on the state after its parent; ``base`` is not changed.
 
     The signatures of the transactions have been verified by the caller. Errors: InvalidBlock; BrokenInvariant, which is
     a defect of this program.
     """
+    run = _execute_all(base, context, transactions)
+    return run.result(run.execution.state.changes())
+
+
+def execute_onto(state: State, context: BlockContext, transactions: Sequence[Transaction]) -> BlockResult:
+    """``execute_block`` for one of several blocks in a row: ``state`` is the one after its parent and becomes the one
+    after it, as long as nothing is raised. The result's changes are left out: ``state.changes()`` has those of all.
+    """
+    run = _execute_all(state, context, transactions)
+    state.absorb(run.execution.state)
+    return run.result({})
+
+
+def _execute_all(base: Base, context: BlockContext, transactions: Sequence[Transaction]) -> _Run:
     order = PrescribedOrder(context.beacon)
     keys = [order.key(transaction) for transaction in transactions]
     for index, (one, following) in enumerate(pairwise(keys), 1):
@@ -57,11 +71,12 @@ def execute_block(base: StateReader, context: BlockContext, transactions: Sequen
             run.execute(transaction)
         except TransactionRefused as refused:
             raise InvalidBlock(f"transaction {index} may not be in a block: {refused}") from refused
-    return run.finish()
+    run.finish()
+    return run
 
 
 def select_transactions(
-    base: StateReader,
+    base: Base,
     context: BlockContext,
     candidates: Iterable[Transaction],
     max_bytes: int,
@@ -89,11 +104,12 @@ def select_transactions(
             continue  # it stays with the producer, for a later block or for oblivion
         bytes_left -= len(transaction.raw)
         taken.append(transaction)
-    return taken, run.finish()
+    run.finish()
+    return taken, run.result(run.execution.state.changes())
 
 
 def admit(
-    base: StateReader,
+    base: Base,
     chain_id: bytes,
     transaction: Transaction,
     *,
@@ -186,7 +202,7 @@ class PrescribedOrder:
 class _Run:
     """One block under way: begun when made, then transaction by transaction, then finished once."""
 
-    def __init__(self, base: StateReader, context: BlockContext) -> None:
+    def __init__(self, base: Base, context: BlockContext) -> None:
         state = State(base)
         tip = get_tip(state)
         if context.height != tip.height + 1:
@@ -263,7 +279,7 @@ class _Run:
         )
         self._history.extend(HistoryEntry(account, index, kind) for account in self.execution.concerned)
 
-    def finish(self) -> BlockResult:
+    def finish(self) -> None:
         """Closes the epoch if it ends here, moves the tip, checks the sums. Errors: BrokenInvariant."""
         execution, context = self.execution, self.context
         state = execution.state
@@ -277,4 +293,7 @@ class _Run:
             Tip(height=context.height, time_ms=context.time_ms, seed=context.seed, previous_producer=context.producer),
         )
         check_block(state)
-        return BlockResult(changes=state.changes(), receipts=tuple(self._receipts), history=tuple(self._history))
+
+    def result(self, changes: dict[bytes, bytes | None]) -> BlockResult:
+        """What to tell of the finished block."""
+        return BlockResult(changes=changes, receipts=tuple(self._receipts), history=tuple(self._history))

@@ -5,20 +5,21 @@
 2. ``State`` lies over it and is the only thing the ledger writes to. Records are decoded once and kept as immutable
    structs.
 3. ``State.transaction()`` undoes every write made inside it when the block of code raises ``TransactionRefused``.
-4. ``State.changes()`` is the block's net effect, key → bytes or None for a deletion, without writes that changed
+4. A ``State`` may lie over another: a block of several in a row is executed on what the ones before it left, without
+   their records being encoded and decoded in between; ``absorb`` takes its effect over.
+5. ``State.changes()`` is the block's net effect, key → bytes or None for a deletion, without writes that changed
    nothing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from heapq import merge
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, Union, cast
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedDict, SortedList
 
 from ledger.encoding import Wire, decode, encode
 from ledger.refusal import TransactionRefused
@@ -67,14 +68,18 @@ class DictReader:
                 self.data[key] = value
 
 
-class State:
-    """An overlay of decoded records on a ``StateReader``; see the module's rules."""
+Base = Union[StateReader, "State"]
 
-    def __init__(self, base: StateReader) -> None:
+
+class State:
+    """An overlay of decoded records on a ``StateReader`` or on another ``State``; see the module's rules."""
+
+    def __init__(self, base: Base) -> None:
         self.base = base
         self._records: dict[bytes, Wire | None] = {}
         self._before: dict[bytes, Wire | None] = {}  # the committed record of every key ever written to
-        self._before_sorted: list[bytes] = []
+        self._sorted: SortedList[bytes] = SortedList()
+        self._unsorted: list[bytes] = []  # keys of ``_before`` that no scan has asked for yet
         self._undo: list[tuple[bytes, Wire | None]] | None = None
 
     def read(self, key: bytes, record: type[R]) -> R | None:
@@ -82,8 +87,11 @@ class State:
             found = self._records[key]
             assert found is None or type(found) is record, f"two tables share the key {key.hex()}"
             return found
-        data = self.base.get(key)
-        loaded = None if data is None else _decode_record(data, record)
+        if isinstance(self.base, State):
+            loaded = self.base.read(key, record)
+        else:
+            data = self.base.get(key)
+            loaded = None if data is None else _decode_record(data, record)
         self._records[key] = loaded
         return loaded
 
@@ -91,6 +99,7 @@ class State:
         previous = self.read(key, record_type)
         if key not in self._before:
             self._before[key] = previous
+            self._unsorted.append(key)
         if self._undo is not None:
             self._undo.append((key, previous))
         self._records[key] = record
@@ -99,7 +108,9 @@ class State:
         """Yields (whole key, record) in ascending key order, own writes included. Reads no further than the caller
         iterates. Safe to write while iterating; keys new since the start are not visited.
         """
-        committed = (key for key, _ in self.base.scan(prefix))
+        base = self.base
+        below = base.scan(prefix, record) if isinstance(base, State) else base.scan(prefix)
+        committed = (key for key, _ in below)
         last = None
         for key in merge(committed, self._written_keys(prefix)):
             if key != last and (found := self.read(key, record)) is not None:
@@ -107,11 +118,10 @@ class State:
             last = key
 
     def _written_keys(self, prefix: bytes) -> list[bytes]:
-        if len(self._before_sorted) != len(self._before):
-            self._before_sorted = sorted(self._before)
-        first = bisect_left(self._before_sorted, prefix)
-        beyond = bisect_right(self._before_sorted, prefix + MAX_KEY_TAIL)
-        return self._before_sorted[first:beyond]
+        if self._unsorted:
+            self._sorted.update(self._unsorted)
+            self._unsorted.clear()
+        return list(self._sorted.irange(prefix, prefix + MAX_KEY_TAIL))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -133,6 +143,16 @@ class State:
         """
         for key in self._written_keys(b""):
             yield key, self._before[key], self._records[key]
+
+    def absorb(self, above: State) -> None:
+        """Takes over what was written to a state that lies over this one."""
+        assert above.base is self
+        assert self._undo is None
+        for key, before, record in above.written():
+            if key not in self._before:
+                self._before[key] = before
+                self._unsorted.append(key)
+            self._records[key] = record
 
     def changes(self) -> dict[bytes, bytes | None]:
         """The net effect in ascending key order; records that were written back unchanged do not appear."""

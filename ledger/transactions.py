@@ -25,10 +25,11 @@ from ledger.encoding import (
     NotCanonical,
     Unsigned,
     Wire,
-    convert,
+    convert_loosely,
     decode,
-    decode_plain,
+    decode_loosely,
     encode,
+    require_encoding,
 )
 from ledger.keys import Domain, SigningKey, digest, verify_signature
 from ledger.records import RuleTarget
@@ -270,23 +271,15 @@ def decode_transaction(raw: bytes) -> Transaction:
         )
     try:
         signed = decode(raw, Signed, MAX_TRANSACTION_BYTES)
-        envelope = convert(decode_plain(signed.body, MAX_TRANSACTION_BYTES), _Envelope)
+        envelope = decode_loosely(signed.body, _Envelope, MAX_TRANSACTION_BYTES)
+        kind, payload = _payload(envelope)
+        version, chain, sender = envelope.version, envelope.chain_id, envelope.sender
+        terms = (envelope.nonce, envelope.fee_uwatt, envelope.valid_until_height)
+        require_encoding((version, chain, sender, *terms, envelope.kind, payload), signed.body)
     except NotCanonical as error:
         raise TransactionRefused(Refusal.NOT_CANONICAL, str(error)) from error
     except EncodingError as error:
         raise TransactionRefused(Refusal.MALFORMED, str(error)) from error
-    if envelope.version != VERSION:
-        raise TransactionRefused(
-            Refusal.UNKNOWN_VERSION, f"version {envelope.version}; this node speaks version {VERSION}"
-        )
-    try:
-        kind = Kind(envelope.kind)
-    except ValueError as error:
-        raise TransactionRefused(Refusal.UNKNOWN_KIND, f"no transaction kind has the number {envelope.kind}") from error
-    try:
-        payload = convert(envelope.payload, PAYLOADS[kind])
-    except EncodingError as error:
-        raise TransactionRefused(Refusal.MALFORMED, f"payload: {error}") from error
     return Transaction(
         id=digest(signed.body),
         raw=raw,
@@ -300,6 +293,19 @@ def decode_transaction(raw: bytes) -> Transaction:
         kind=kind,
         payload=payload,
     )
+
+
+def _payload(envelope: _Envelope) -> tuple[Kind, Payload]:
+    """Errors: TransactionRefused UNKNOWN_VERSION, UNKNOWN_KIND; EncodingError."""
+    if envelope.version != VERSION:
+        raise TransactionRefused(
+            Refusal.UNKNOWN_VERSION, f"version {envelope.version}; this node speaks version {VERSION}"
+        )
+    try:
+        kind = Kind(envelope.kind)
+    except ValueError as error:
+        raise TransactionRefused(Refusal.UNKNOWN_KIND, f"no transaction kind has the number {envelope.kind}") from error
+    return kind, convert_loosely(envelope.payload, PAYLOADS[kind])
 
 
 def payload_fields(payload: Payload) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 1. The block at height 0 is the genesis document; its hash is the chain id.
 2. ``execute`` and ``build`` read the committed tip and change nothing. ``commit`` stores one executed block with its
-   certificate, its effect on state and tree, and the facts of its draw, in one write.
+   certificate, its effect on state and tree, and the facts of its draw, in one write. ``execute_row`` and
+   ``commit_row`` do the same with several final blocks at once.
 3. All of it may be called from a worker thread, one call at a time; reading what is stored, from any.
 4. A body is *bound* to its header if its parent certificate and transactions are those the header names, and every
    transaction is signed: whatever the block hash does not cover. Who hands over an unbound body has altered it. A final
@@ -35,34 +36,23 @@ from consensus.chain_rules import (
 )
 from consensus.engine import FinalBlockInvalid, HeightContext
 from consensus.verifier import Verifier
-from ledger.block import InvalidBlock, Receipt
-from ledger.encoding import EncodingError, Wire, decode, encode
+from ledger.block import InvalidBlock
+from ledger.encoding import EncodingError, decode, encode
 from ledger.genesis import Genesis, chain_id, genesis_changes
 from ledger.keys import SigningKey, digest
 from ledger.merkle import merkle_root
 from ledger.refusal import TransactionRefused
 from ledger.transactions import MAX_TRANSACTION_BYTES, Signed, Transaction, decode_transaction
-from node.draw_facts import DrawFacts, collect_draw_facts
+from node.batches import PreparedBlock, Row, execute_row
+from node.draw_facts import collect_draw_facts
+from node.effects import Effects
 from node.gossip import SignatureCache
 from node.protocol import StoredBlock
 from storage.interface import BlockStore, CommittedBlock, HistoryEntry
 from storage.state_tree import TreeUpdate, update
 
 MAX_GENESIS_BYTES: Final = 4 * 1024 * 1024
-MAX_EFFECTS_BYTES: Final = 4 * 1024 * 1024
 BOUND_BLOCKS_REMEMBERED: Final = 4
-
-
-class Effects(Wire, frozen=True):
-    """What is stored beside a block: its receipts, and the facts by which its draw can be shown again."""
-
-    receipts: tuple[Receipt, ...]
-    draw: DrawFacts
-
-
-def decode_effects(data: bytes) -> Effects:
-    """Errors: EncodingError."""
-    return decode(data, Effects, MAX_EFFECTS_BYTES)
 
 
 @dataclass(slots=True)
@@ -212,6 +202,22 @@ class NodeChain:
         )
         self._trees.clear()
         self.open = self._open_on(Parent.of(header))
+
+    def execute_row(self, blocks: Sequence[PreparedBlock]) -> Row | None:
+        """Executes as many of these blocks as one certificate vouches for (``node.batches``); None if their first is
+        not the next one. Errors: InvalidBlock if the peer is at fault; FinalBlockInvalid.
+        """
+        parent = self.open.parent
+        if blocks[0].height != parent.height + 1:
+            return None
+        with self.store.snapshot() as view:
+            return execute_row(view, self.chain_id, parent, blocks, self._verifier, self.beacon)
+
+    def commit_row(self, row: Row) -> None:
+        """Stores what ``execute_row`` returned, in one write. Errors: StorageError."""
+        self.store.commit_many(row.committed)
+        self._trees.clear()
+        self.open = self._open_on(Parent.of(row.executed[-1].block.header))
 
     def stored_block(self, height: int) -> StoredBlock | None:
         """A committed block as peers are served it; None for the genesis and above the tip."""

@@ -18,7 +18,7 @@ from ledger.encoding import Bytes32, Unsigned, Wire
 from ledger.execution import get_parameters, get_tip
 from ledger.parameters import Parameters
 from ledger.records import CANDIDATES, CandidateStatus, CommitteeSnapshot
-from ledger.state import State, StateReader
+from ledger.state import Base, State
 
 
 class LotteryNumbers(Wire, frozen=True):
@@ -48,7 +48,7 @@ class DrawFacts(Wire, frozen=True):
     standings: tuple[Standing, ...]
 
 
-def collect_draw_facts(reader: StateReader) -> DrawFacts:
+def collect_draw_facts(reader: Base) -> DrawFacts:
     """The facts of the next height, from the state at the tip."""
     state = State(reader)
     parameters, tip = get_parameters(state), get_tip(state)

@@ -19,9 +19,9 @@ from ledger.parameters import Parameters
 from ledger.records import ACCOUNTS, MEMBERS, METERS, NAMES, NODE_KEYS, CommitteeSnapshot, Member
 from ledger.state import State
 from ledger.transactions import MAX_NAME_CHARACTERS, NODE_KEY_KINDS, Kind, Transaction
-from node.chain import Effects, decode_effects
 from node.client.models import Party
 from node.draw_facts import DrawFacts, collect_draw_facts
+from node.effects import Effects, decode_effects
 from storage.interface import ChainView
 
 T = TypeVar("T")

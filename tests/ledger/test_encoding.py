@@ -61,6 +61,8 @@ def test_any_bytes_either_decode_to_what_encodes_back_or_are_refused(data: bytes
 )
 def test_a_longer_form_of_the_same_value_is_not_canonical(data: str) -> None:
     with pytest.raises(NotCanonical):
+        decode_plain(bytes.fromhex(data), 100)
+    with pytest.raises(EncodingError):  # the long string is no number either
         decode(bytes.fromhex(data), Pair, 100)
 
 

@@ -127,3 +127,32 @@ def test_the_overlay_is_a_dictionary_with_a_base(
     ]
     base.apply(state.changes())
     assert base.data == {NOTES.key(key): encode(Note(number)) for key, number in model.items()}
+
+
+@given(
+    st.dictionaries(keys, st.integers(0, 3)),
+    st.lists(st.lists(st.tuples(keys, st.integers(0, 3) | st.none())), max_size=4),
+    st.booleans(),
+)
+def test_blocks_in_a_row_on_one_state_are_the_same_as_one_after_the_other_on_its_bytes(
+    committed: dict[bytes, int], blocks: list[list[tuple[bytes, int | None]]], scans_between: bool
+) -> None:
+    one_by_one = DictReader({NOTES.key(key): encode(Note(number)) for key, number in committed.items()})
+    start = dict(one_by_one.data)
+    row = State(DictReader(start))
+    for writes in blocks:
+        alone, above = State(one_by_one), State(row)
+        for state in (alone, above):
+            for key, number in writes:
+                if number is None:
+                    NOTES.delete(state, key)
+                else:
+                    NOTES.put(state, Note(number), key)
+        assert list(NOTES.scan(above)) == list(NOTES.scan(alone))
+        one_by_one.apply(alone.changes())
+        row.absorb(above)
+        if scans_between:
+            assert list(NOTES.scan(row)) == list(NOTES.scan(State(one_by_one)))
+    after = DictReader(start)
+    after.apply(row.changes())
+    assert after.data == one_by_one.data

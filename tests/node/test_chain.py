@@ -14,7 +14,8 @@ from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError, encode
 from ledger.statements import StatementKind
 from ledger.transactions import MAX_TRANSACTION_BYTES, Signed
-from node.chain import NodeChain, decode_effects
+from node.chain import NodeChain
+from node.effects import decode_effects
 from node.gossip import SignatureCache
 from node.protocol import StoredBlock
 from storage.chain import ChainDatabase
