@@ -52,6 +52,10 @@ CHAPTERS: Final[Mapping[str, tuple[str, str]]] = {
         "Mutated and random bytes for everything that reads what strangers wrote. Nothing may escape but the "
         "errors each parser declares.",
     ),
+    "fuzz-api": (
+        "Everything the API's document allows",
+        "Schemathesis reads the node's own OpenAPI document and asks what it allows and what it forbids.",
+    ),
     "slow-links": (
         "Many homes on slow links",
         "The real engine and messages over simulated links of 256 kbit/s.",
