@@ -19,7 +19,8 @@ import trio
 
 from consensus.chain_rules import ExecutedBlock
 from ledger.execute import admit
-from ledger.records import ACCOUNTS, METERS, NODE_KEYS, PARAMETERS
+from ledger.execution import get_parameters, get_tip
+from ledger.records import ACCOUNTS, METERS, NODE_KEYS
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import State, StateReader
 from ledger.transactions import SubmitReading, Transaction, decode_transaction
@@ -41,6 +42,8 @@ class Memory(Protocol):
     def append(self, raws: Iterable[bytes]) -> None: ...
 
     def rewrite_if_grown(self, waiting_bytes: int, raws: Iterable[bytes]) -> None: ...
+
+    def has_room(self) -> bool: ...
 
     def close(self) -> None: ...
 
@@ -100,9 +103,13 @@ class Intake:
             self.take_back(raw)
 
     def take_back(self, raw: bytes) -> None:
-        """Takes back one transaction that waited before a restart, if it is still valid."""
+        """Takes back one transaction that waited before a restart. It was promised a block then: it is dropped for what
+        ``revise`` would have dropped it for, not because a new one like it would be refused by now.
+        """
         try:
-            transaction = self._admit(decode_transaction(raw))
+            transaction = decode_transaction(raw)
+            self._require_genuine(transaction)
+            self._require_possible(transaction)
             self.mempool.add(transaction)
         except TransactionRefused as refused:
             self._log.debug("dropped after restart", reason=str(refused))
@@ -139,10 +146,8 @@ class Intake:
     def revise(self, executed: ExecutedBlock) -> None:
         """After a block: forgets what is settled, and sends again what waits too long."""
         state = State(self._base)
-        parameters = PARAMETERS.get(state)
-        assert parameters is not None
         height = executed.block.header.height
-        oldest_period = (executed.block.header.time_ms - parameters.acceptance_window_ms) // parameters.period_ms
+        oldest_period = _oldest_period(state, executed.block.header.time_ms)
         self.mempool.revise(
             [transaction.id for transaction in executed.transactions],
             height + 1,
@@ -161,12 +166,7 @@ class Intake:
         self._file.close()
 
     def _admit(self, transaction: Transaction, waiting: Sequence[Transaction] = ()) -> Transaction:
-        if self.is_known(transaction.id):
-            raise TransactionRefused(Refusal.DUPLICATE, "this transaction is waiting or committed already")
-        if transaction.chain_id != self._chain_id:
-            raise TransactionRefused(Refusal.WRONG_CHAIN, f"this chain is {self._chain_id.hex()}")
-        if not self._signatures.check(transaction):
-            raise TransactionRefused(Refusal.BAD_SIGNATURE, "the signature is not the sender's over this body")
+        self._require_genuine(transaction)
         admit(
             self._base,
             self._chain_id,
@@ -176,6 +176,28 @@ class Intake:
             waiting=waiting,
         )
         return transaction
+
+    def _require_genuine(self, transaction: Transaction) -> None:
+        """Errors: TransactionRefused DUPLICATE, WRONG_CHAIN, BAD_SIGNATURE."""
+        if self.is_known(transaction.id):
+            raise TransactionRefused(Refusal.DUPLICATE, "this transaction is waiting or committed already")
+        if transaction.chain_id != self._chain_id:
+            raise TransactionRefused(Refusal.WRONG_CHAIN, f"this chain is {self._chain_id.hex()}")
+        if not self._signatures.check(transaction):
+            raise TransactionRefused(Refusal.BAD_SIGNATURE, "the signature is not the sender's over this body")
+
+    def _require_possible(self, transaction: Transaction) -> None:
+        """Errors: TransactionRefused NONCE_USED, EXPIRED, OUTSIDE_WINDOW: it can be in no block any more."""
+        state = State(self._base)
+        if isinstance(transaction.payload, SubmitReading):
+            if transaction.payload.period < _oldest_period(state, get_tip(state).time_ms):
+                raise TransactionRefused(
+                    Refusal.OUTSIDE_WINDOW, f"period {transaction.payload.period} is too old by now"
+                )
+        elif transaction.nonce < _next_nonce(state, transaction.sender):
+            raise TransactionRefused(Refusal.NONCE_USED, f"nonce {transaction.nonce} is used by now")
+        elif transaction.valid_until_height < self._next_height():
+            raise TransactionRefused(Refusal.EXPIRED, f"valid until height {transaction.valid_until_height}")
 
     def _take(self, transaction: Transaction) -> None:
         if self.disk_full:
@@ -213,6 +235,12 @@ class Intake:
         if not self.file_is_full:
             self._log.error("the mempool's file cannot be written", detail=str(error))
         self.file_is_full = True
+
+
+def _oldest_period(state: State, time_ms: int) -> int:
+    """Readings of earlier ones cannot be accepted any more at that time."""
+    parameters = get_parameters(state)
+    return (time_ms - parameters.acceptance_window_ms) // parameters.period_ms
 
 
 def _next_nonce(state: State, sender: bytes) -> int:

@@ -174,6 +174,21 @@ async def test_after_a_restart_what_is_still_valid_waits_again(door: Door) -> No
     assert again.accepted == []
 
 
+async def test_what_was_accepted_waits_after_a_restart_even_if_it_would_be_refused_by_now(door: Door) -> None:
+    # Given that anne was told yes for nearly all she has, and that a payment of hers before it, which only another node
+    # had, came into a block and spent it
+    rich = payment(door.chain, "anne", 1, amount=900_000_000)
+    await door.intake.submit(rich.raw)
+    other = payment(door.chain, "anne", 0, amount=900_000_000)
+    door.produce(other)
+    assert door.waiting == [rich]
+    assert await door.refusal_of(payment(door.chain, "anne", 1, amount=900_000_001).raw) is Refusal.INSUFFICIENT_WATT
+    # When the node starts anew, then it still waits: its block's receipt will say why it was refused
+    again = Door(door.path, door.chain)
+    await again.intake.restore()
+    assert again.waiting == [rich]
+
+
 async def test_what_waited_before_a_restart_or_too_long_is_sent_again(
     door: Door, autojump_clock: trio.testing.MockClock
 ) -> None:
