@@ -1,7 +1,8 @@
 """Carries out a block on a state: the one way in which the ledger changes.
 
 1. Whoever calls has verified every signature (``Transaction.has_valid_signature``) and the facts of the context.
-2. First the turn is accounted for (``turns``); then the transactions take effect one by one, in the prescribed order;
+2. First the turn is accounted for (``turns``); then at most one period is settled (``settlement.periods``); then the
+   transactions take effect one by one, in the prescribed order;
    at an epoch's last block reputation decays, the committee snapshot is taken, old readings are forgotten; then the tip
    moves on; last the sums are checked (``conservation``).
 3. Prescribed order: readings by (period, meter, id); then senders by SHA-256(beacon ‖ sender), each by nonce.
@@ -27,6 +28,7 @@ from ledger.keys import digest
 from ledger.readings import apply_reading, check_reading, prune_readings
 from ledger.records import TIP, Tip
 from ledger.refusal import Refusal, TransactionRefused
+from ledger.settlement.periods import settle_due
 from ledger.state import Base, State
 from ledger.transactions import MAX_TRANSACTION_BYTES, Kind, SubmitReading, Transaction
 from ledger.turns import decay_reputation, restart_participation, take_turn
@@ -200,7 +202,9 @@ class PrescribedOrder:
 
 
 class _Run:
-    """One block under way: begun when made, then transaction by transaction, then finished once."""
+    """One block under way: begun when made, then transaction by transaction, then finished once. Errors when made:
+    InvalidBlock, BrokenInvariant.
+    """
 
     def __init__(self, base: Base, context: BlockContext) -> None:
         state = State(base)
@@ -220,6 +224,7 @@ class _Run:
         self._receipts: list[Receipt] = []
         self._history: list[HistoryEntry] = []
         take_turn(self.execution, context)
+        settle_due(self.execution)
 
     def require_size(self, transactions: Sequence[Transaction]) -> None:
         """Errors: InvalidBlock."""

@@ -16,6 +16,7 @@ from ledger.conservation import check_block
 from ledger.encoding import MAX_INTEGER, Bytes32, Unsigned, Wire, encode
 from ledger.execution import Execution
 from ledger.keys import digest
+from ledger.market.terms import tariff_of_parameters
 from ledger.parameters import ParameterError, Parameters, check_parameters
 from ledger.pools import found_candidate
 from ledger.records import (
@@ -24,7 +25,9 @@ from ledger.records import (
     GRID_RESERVE,
     MEMBERS,
     PARAMETERS,
+    SETTLEMENT_PROGRESS,
     SUPPLY,
+    TARIFFS,
     TIP,
     VOTING_RULES,
     Account,
@@ -32,9 +35,11 @@ from ledger.records import (
     GridReserve,
     MeterRole,
     Role,
+    SettlementProgress,
     Supply,
     Tip,
     VotingRule,
+    height_key,
 )
 from ledger.refusal import TransactionRefused
 from ledger.registry import (
@@ -50,6 +55,8 @@ from ledger.transactions import RegisterMember, RegisterMeter
 from ledger.votes import check_targets
 
 MAX_TITLE_CHARACTERS: Final = 64
+DEFAULT_CAPACITY_W: Final = 400_000
+MAX_CAPACITY_W: Final = 10**9
 
 
 class GenesisError(ValueError):
@@ -57,8 +64,11 @@ class GenesisError(ValueError):
 
 
 class GenesisFeeder(Wire, frozen=True):
+    """``capacity_w`` is what it carries in each direction; the default is a common transformer's."""
+
     name: str
     substation: str
+    capacity_w: Unsigned = DEFAULT_CAPACITY_W
 
 
 class GenesisMember(Wire, frozen=True):
@@ -104,7 +114,11 @@ def genesis_changes(genesis: Genesis) -> dict[bytes, bytes | None]:
     state = State(DictReader({}))
     PARAMETERS.put(state, parameters)
     for feeder in genesis.feeders:
-        FEEDERS.put(state, Feeder(substation=feeder.substation), feeder.name.encode())
+        record = Feeder(substation=feeder.substation, capacity_w=feeder.capacity_w)
+        FEEDERS.put(state, record, feeder.name.encode())
+    first_period = genesis.time_ms // parameters.period_ms
+    TARIFFS.put(state, tariff_of_parameters(parameters), height_key(0))
+    SETTLEMENT_PROGRESS.put(state, SettlementProgress(next_period=first_period))
     SUPPLY.put(
         state,
         Supply(
@@ -118,7 +132,7 @@ def genesis_changes(genesis: Genesis) -> dict[bytes, bytes | None]:
     for meter in genesis.meters:
         owner = MEMBERS.get(state, meter.owner)
         assert owner is not None
-        put_meter(state, owner, meter, genesis.time_ms // parameters.period_ms)
+        put_meter(state, owner, meter, first_period)
     chain = chain_id(genesis)
     take_snapshot(Execution(state=state, parameters=parameters, chain_id=chain, height=0, time_ms=genesis.time_ms))
     TIP.put(state, Tip(height=0, time_ms=genesis.time_ms, seed=genesis_seed(chain), previous_producer=None))
@@ -163,6 +177,8 @@ def _check_feeders(genesis: Genesis) -> None:
         for what, text in (("feeder", feeder.name), ("substation", feeder.substation)):
             if not 1 <= len(text) <= MAX_TITLE_CHARACTERS or not text.isprintable():
                 raise GenesisError(f"{what} {text!r}: 1 to {MAX_TITLE_CHARACTERS} printable characters")
+        if feeder.capacity_w > MAX_CAPACITY_W:
+            raise GenesisError(f"feeder {feeder.name!r}: capacity_w = {feeder.capacity_w}; at most {MAX_CAPACITY_W}")
 
 
 def _check_members(genesis: Genesis) -> None:
@@ -184,6 +200,9 @@ def _check_members(genesis: Genesis) -> None:
             raise GenesisError(f"member {member.name!r}: roles {member.roles}; only bits of {ALL_ROLES} have a meaning")
     if not any(member.roles & Role.APPROVER for member in genesis.members):
         raise GenesisError("nobody is an approver: nobody could ever be registered; give one member the role")
+    gateways = [member.name for member in genesis.members if member.roles & Role.GATEWAY]
+    if len(gateways) > 1:
+        raise GenesisError(f"{', '.join(gateways)} are gateways; give the role to one member, or to nobody yet")
 
 
 def _check_candidates(genesis: Genesis) -> None:

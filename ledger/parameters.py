@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.encoding import Unsigned, Wire
+from ledger.market.grid_fee import ALL_BPS, TICK_UWATT_PER_KWH
 
 
 class Parameters(Wire, frozen=True):
@@ -39,6 +40,29 @@ class Parameters(Wire, frozen=True):
     max_validity_blocks: Unsigned = 5_760
     max_members: Unsigned = 256
     max_meters_per_member: Unsigned = 8
+    # tariffs and grid fee, in uwatt per kWh; they hold for the books that open from then on
+    retail_uwatt_per_kwh: Unsigned = 300_000
+    feed_in_uwatt_per_kwh: Unsigned = 80_000
+    grid_fee_model: Unsigned = 1  # 1 by distance, 2 a share of the value
+    grid_fee_base_uwatt_per_kwh: Unsigned = 40_000
+    same_feeder_discount_bps: Unsigned = 4_000
+    same_substation_discount_bps: Unsigned = 2_000
+    distance_surcharge_bps: Unsigned = 1_000
+    congestion_surcharge_bps: Unsigned = 5_000
+    congestion_threshold_bps: Unsigned = 8_000  # of a feeder's capacity
+    grid_fee_of_value_bps: Unsigned = 500
+    # the market
+    market_mechanism: Unsigned = 1  # 1 continuous, 2 one auction at gate closure
+    gate_closure_ms: Unsigned = 300_000  # before the period begins
+    forward_periods: Unsigned = 672
+    max_open_orders: Unsigned = 32  # of one member in one period
+    max_period_trades: Unsigned = 4_096
+    # settlement
+    reading_deadline_ms: Unsigned = 7_200_000
+    settlement_blocks: Unsigned = 20
+    standard_load_w: Unsigned = 400  # the mean of the standard profile, for who is silent and was never metered
+    billing_cycle_periods: Unsigned = 2_880
+    history_periods: Unsigned = 3_360  # how long trades and certificates of origin stay in the state
 
 
 # name → (smallest, largest) value a genesis or a vote of the members may set
@@ -68,6 +92,26 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "max_validity_blocks": (10, 10**6),
     "max_members": (1, 4_096),
     "max_meters_per_member": (1, 64),
+    "retail_uwatt_per_kwh": (0, 10**8),
+    "feed_in_uwatt_per_kwh": (0, 10**8),
+    "grid_fee_model": (1, 2),
+    "grid_fee_base_uwatt_per_kwh": (0, 10**8),
+    "same_feeder_discount_bps": (0, ALL_BPS),
+    "same_substation_discount_bps": (0, ALL_BPS),
+    "distance_surcharge_bps": (0, ALL_BPS),
+    "congestion_surcharge_bps": (0, ALL_BPS),
+    "congestion_threshold_bps": (0, ALL_BPS),
+    "grid_fee_of_value_bps": (0, ALL_BPS),
+    "market_mechanism": (1, 2),
+    "gate_closure_ms": (0, 86_400_000),
+    "forward_periods": (1, 10_000),
+    "max_open_orders": (1, 256),
+    "max_period_trades": (1, 16_384),
+    "reading_deadline_ms": (1_000, 7 * 86_400_000),
+    "settlement_blocks": (1, 1_000),
+    "standard_load_w": (0, 10**6),
+    "billing_cycle_periods": (1, 100_000),
+    "history_periods": (1, 100_000),
 }
 
 
@@ -83,6 +127,16 @@ def check_parameters(parameters: Parameters) -> None:
             raise ParameterError(f"{name} = {value} is outside {smallest} … {largest}")
     if parameters.committee_delay_blocks >= parameters.epoch_blocks:
         raise ParameterError("committee_delay_blocks must be less than epoch_blocks")
+    for name in ("retail_uwatt_per_kwh", "feed_in_uwatt_per_kwh"):
+        if getattr(parameters, name) % TICK_UWATT_PER_KWH:
+            raise ParameterError(
+                f"{name} = {getattr(parameters, name)} must be a multiple of the tick, {TICK_UWATT_PER_KWH}"
+            )
+    if parameters.feed_in_uwatt_per_kwh > parameters.retail_uwatt_per_kwh:
+        raise ParameterError(
+            f"feed_in_uwatt_per_kwh = {parameters.feed_in_uwatt_per_kwh} must be at most retail_uwatt_per_kwh = "
+            f"{parameters.retail_uwatt_per_kwh}"
+        )
 
 
 assert set(BOUNDS) == set(Parameters.__struct_fields__), "every parameter has bounds"

@@ -1,4 +1,4 @@
-"""Meter readings, and the voting tokens their energy mints.
+"""Meter readings.
 
 Accepted, at block time t, is the reading of a registered meter for a period p that ended at e = (p + 1) ·
 ``period_ms``:
@@ -11,9 +11,8 @@ Accepted, at block time t, is the reading of a registered meter for a period p t
 5. neither register runs backwards, and neither grows by more than nameplate · elapsed · 110 %, where elapsed is
    ``metered_ms_per_period`` for every period since the last reading.
 
-Only a connection meter's energy is counted, and mints: 1 mvote per Wh exported, unless its kind is load or battery, and
-less what a storage behind the connection gives back: with B the stored Wh and the period's import I and export E,
-B = min(capacity, B + I); s = min(B, E); B −= s; E − s mint. Capacity is that of all the owner's meters together.
+Only a connection meter's energy is counted and settled. One that comes after its period was settled corrects that at
+once (``settlement.silence``).
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ from typing import Final
 from msgspec.structs import replace
 
 from ledger.execution import Execution
+from ledger.market.terms import gateway_of
 from ledger.records import (
     ENERGY_TOTALS,
-    MEMBERS,
     METERS,
     READINGS,
     EnergyTotals,
     Meter,
-    MeterKind,
     MeterRole,
     Reading,
     height_key,
 )
 from ledger.refusal import Refusal, TransactionRefused
+from ledger.settlement.lines import next_period
+from ledger.settlement.periods import account_for_late_reading
 from ledger.state import State
 from ledger.transactions import SubmitReading, Transaction
-from ledger.votes import mint_to
 
 MAX_PHASES: Final = 3
 METER_SUSPENDED_NOTE: Final = "meter_suspended"
@@ -76,28 +75,35 @@ def apply_reading(execution: Execution, transaction: Transaction, payload: Submi
         return
     _check_sample(execution, payload)
     _check_registers(execution, meter, payload)
-    minted = _count_energy(state, meter, payload, key)
     reading = Reading(
         transaction_id=transaction.id,
         import_wh=payload.import_wh,
         export_wh=payload.export_wh,
         sampled_at_ms=payload.sampled_at_ms,
-        minted_mvote=minted,
+        imported_wh=payload.import_wh - meter.import_wh,
+        exported_wh=payload.export_wh - meter.export_wh,
+        periods=payload.period - meter.last_period,
+        minted_mvote=0,
     )
     READINGS.put(state, reading, key, height_key(payload.period))
-    if minted:
-        mint_to(state, meter.owner, minted)
+    advanced = replace(meter, last_period=payload.period, import_wh=payload.import_wh, export_wh=payload.export_wh)
+    METERS.put(state, advanced, key)
+    if meter.role == MeterRole.CONNECTION:
+        _count_energy(state, reading)
+        if payload.period < next_period(state) and meter.owner != gateway_of(state):
+            account_for_late_reading(execution, meter.owner, key, payload.period, reading)
 
 
 def prune_readings(execution: Execution) -> None:
-    """Forgets readings of periods outside the acceptance window, meter by meter."""
+    """Forgets readings of settled periods outside the acceptance window, meter by meter."""
     state, parameters = execution.state, execution.parameters
     oldest_end_ms = execution.time_ms - parameters.acceptance_window_ms
+    unsettled = next_period(state)
     outside = []
     for meter, _ in METERS.scan(state):
         for key, _ in READINGS.scan(state, meter):
             period = int.from_bytes(key[len(meter) :], "big")
-            if (period + 1) * parameters.period_ms >= oldest_end_ms:
+            if period >= unsettled or (period + 1) * parameters.period_ms >= oldest_end_ms:
                 break
             outside.append(key)
     for key in outside:
@@ -156,38 +162,11 @@ def _check_registers(execution: Execution, meter: Meter, payload: SubmitReading)
             )
 
 
-def _count_energy(state: State, meter: Meter, payload: SubmitReading, key: bytes) -> int:
-    """Writes the meter's new registers and the totals; returns what is to be minted, mvote."""
-    import_wh = payload.import_wh - meter.import_wh
-    export_wh = payload.export_wh - meter.export_wh
-    stored_wh = meter.stored_wh
-    minted = 0
-    if meter.role == MeterRole.CONNECTION:
-        totals = ENERGY_TOTALS.get(state) or EnergyTotals()
-        totals = EnergyTotals(
-            import_wh=totals.import_wh + import_wh,
-            export_wh=totals.export_wh + export_wh,
-            readings=totals.readings + 1,
-        )
-        ENERGY_TOTALS.put(state, totals)
-        stored_wh = min(_storage_capacity_wh(state, meter.owner), stored_wh + import_wh)
-        given_back_wh = min(stored_wh, export_wh)
-        stored_wh -= given_back_wh
-        if meter.kind not in (MeterKind.LOAD, MeterKind.BATTERY):
-            minted = export_wh - given_back_wh
-    advanced = replace(
-        meter,
-        last_period=payload.period,
-        import_wh=payload.import_wh,
-        export_wh=payload.export_wh,
-        stored_wh=stored_wh,
+def _count_energy(state: State, reading: Reading) -> None:
+    totals = ENERGY_TOTALS.get(state) or EnergyTotals()
+    totals = EnergyTotals(
+        import_wh=totals.import_wh + reading.imported_wh,
+        export_wh=totals.export_wh + reading.exported_wh,
+        readings=totals.readings + 1,
     )
-    METERS.put(state, advanced, key)
-    return minted
-
-
-def _storage_capacity_wh(state: State, owner: bytes) -> int:
-    member = MEMBERS.get(state, owner)
-    assert member is not None, "a meter's owner is a member"
-    meters = (METERS.get(state, key) for key in member.meters)
-    return sum(meter.storage_capacity_wh for meter in meters if meter is not None)
+    ENERGY_TOTALS.put(state, totals)

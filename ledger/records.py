@@ -9,6 +9,7 @@ from enum import IntEnum, IntFlag
 from typing import Final
 
 from ledger.encoding import BasisPoints, Bytes32, Unsigned, Wire
+from ledger.market.grid_fee import Tariff
 from ledger.parameters import Parameters
 from ledger.state import Table
 
@@ -78,16 +79,24 @@ class Name(Wire, frozen=True):
     account: Bytes32
 
 
+class Gateway(Wire, frozen=True):
+    """The one record of who is the counterparty of last resort, where there is one."""
+
+    account: Bytes32
+
+
 class Feeder(Wire, frozen=True):
     """Key: the feeder's name in UTF-8."""
 
     substation: str
+    capacity_w: Unsigned
 
 
 class Meter(Wire, frozen=True):
     """Key: meter key. Registers are the cumulative ones of the last accepted reading.
 
     ``stored_wh`` is the energy a storage behind this connection may hold that was imported and so must not mint.
+    ``first_period`` is the first one that is settled by this meter.
     """
 
     owner: Bytes32
@@ -101,15 +110,24 @@ class Meter(Wire, frozen=True):
     import_wh: Unsigned
     export_wh: Unsigned
     stored_wh: Unsigned
+    first_period: Unsigned
 
 
 class Reading(Wire, frozen=True):
-    """Key: meter key ‖ period (u64 big endian). Kept for the acceptance window, so that a second one is recognised."""
+    """Key: meter key ‖ period (u64 big endian). Kept for the acceptance window, so that a second one is recognised, and
+    until it is settled.
+
+    ``imported_wh`` and ``exported_wh`` are what the registers grew by since the reading before, ``periods`` periods
+    ago. ``minted_mvote`` is zero until the period is settled.
+    """
 
     transaction_id: Bytes32
     import_wh: Unsigned
     export_wh: Unsigned
     sampled_at_ms: Unsigned
+    imported_wh: Unsigned
+    exported_wh: Unsigned
+    periods: Unsigned
     minted_mvote: Unsigned
 
 
@@ -211,6 +229,181 @@ class EnergyTotals(Wire, frozen=True):
     readings: Unsigned = 0
 
 
+class SettlementProgress(Wire, frozen=True):
+    """The one record of how far settlement is: all periods before ``next_period`` are settled."""
+
+    next_period: Unsigned
+
+
+class PeriodEnd(Wire, frozen=True):
+    """Key: the last period (u64) that had ended when the block at ``height`` was made, the first one after its end.
+    Kept until that period is settled.
+    """
+
+    height: Unsigned
+
+
+class ImportHistory(Wire, frozen=True):
+    """Key: connection meter ‖ time of day as a number of periods (u64). What was taken out at this time of day on its
+    last three metered days, Wh, latest first.
+    """
+
+    imports_wh: tuple[Unsigned, ...]
+
+
+class Silence(Wire, frozen=True):
+    """Key: member ‖ period. How a silent member's period was settled; see ``settlement.residual``. Kept until a reading
+    covers it, or becomes part of the member's ``LongSilence`` when none can come for it alone any more.
+    """
+
+    estimate_wh: Unsigned
+    sold_wh: Unsigned
+    bought_wh: Unsigned
+    offered_wh: Unsigned
+    wanted_wh: Unsigned
+    retail: Unsigned
+    feed_in: Unsigned
+
+
+class LongSilence(Wire, frozen=True):
+    """Key: member. Silent periods too old to be read one by one, together."""
+
+    estimate_wh: Unsigned
+    bought: bool
+    highest_retail: Unsigned
+    lowest_retail: Unsigned
+    lowest_feed_in: Unsigned
+
+
+class SettledPeriod(Wire, frozen=True):
+    """Key: period. What a period came to, in Wh, and when it was settled. ``settlement.settle.Account`` has the
+    meanings.
+    """
+
+    height: Unsigned
+    metered: Unsigned
+    silent: Unsigned
+    export_wh: Unsigned
+    import_wh: Unsigned
+    contract_wh: Unsigned
+    trade_wh: Unsigned
+    property_wh: Unsigned
+    pool_wh: Unsigned
+    fed_in_wh: Unsigned
+    excess_wh: Unsigned
+    drawn_wh: Unsigned
+    shortfall_wh: Unsigned
+    certified_wh: Unsigned
+    minted_mvote: Unsigned
+
+
+class LineKind(IntEnum):
+    """What stands behind a line of a bill."""
+
+    METERED = 1
+    ESTIMATED = 2
+    CORRECTION = 3
+
+
+class BillLine(Wire, frozen=True):
+    """Key: cycle (u64) ‖ debtor ‖ creditor ‖ title (1 byte) ‖ price (u64) ‖ kind (1 byte). What was settled so far in
+    the cycle: the debtor owes the creditor ``amount_uwatt`` and the gateway ``fee_uwatt``. Lines of trades and
+    shortfalls were paid out of escrow.
+    """
+
+    energy_wh: Unsigned
+    amount_uwatt: Unsigned
+    fee_uwatt: Unsigned
+
+
+class Origin(Wire, frozen=True):
+    """A certificate: energy of this period, produced by one member and used by another. ``storage_wh`` of it came out
+    of a storage.
+    """
+
+    producer: Bytes32
+    consumer: Bytes32
+    energy_wh: Unsigned
+    storage_wh: Unsigned
+
+
+class Origins(Wire, frozen=True):
+    """Key: period. Its certificates of origin, issued and cancelled by settlement."""
+
+    certificates: tuple[Origin, ...]
+
+
+class MarketCounter(Wire, frozen=True):
+    """The one record of the next order's number."""
+
+    next_order: Unsigned
+
+
+class MarketPeriod(Wire, frozen=True):
+    """Key: period. Its trades so far. ``escrow_uwatt`` is what they are paid from at settlement: retail and grid fee of
+    all that was sold. ``cleared``: its auction was held.
+    """
+
+    trades: Unsigned = 0
+    energy_wh: Unsigned = 0
+    value_uwatt: Unsigned = 0
+    last_price: Unsigned = 0
+    escrow_uwatt: Unsigned = 0
+    cleared: bool = False
+
+
+class OpenOrder(Wire, frozen=True):
+    """Key: period (u64) ‖ side (1 byte) ‖ rank (u64) ‖ number (u64); the rank is the limit price for a sale, and
+    2⁶³ − 1 less it for a purchase: keys in order are best price first, then oldest. ``locked_uwatt`` belongs to the
+    account.
+    """
+
+    account: Bytes32
+    limit: Unsigned
+    energy_wh: Unsigned
+    left_wh: Unsigned
+    locked_uwatt: Unsigned
+    height: Unsigned
+
+
+class OwnOrder(Wire, frozen=True):
+    """Key: account ‖ period ‖ number. Where the account's open order stands in the book."""
+
+    side: Unsigned
+    limit: Unsigned
+
+
+class Position(Wire, frozen=True):
+    """Key: period ‖ account. What the account traded for the period, and what it has open."""
+
+    sold_wh: Unsigned = 0
+    bought_wh: Unsigned = 0
+    open_sell_wh: Unsigned = 0
+    open_orders: Unsigned = 0
+
+
+class FeederFlow(Wire, frozen=True):
+    """Key: period ‖ feeder's name. Energy traded across the feeder's border, gross; it never falls."""
+
+    out_wh: Unsigned
+    into_wh: Unsigned
+
+
+class MarketTrade(Wire, frozen=True):
+    """Key: period ‖ number (u64). ``price`` and grid fee ``rate`` in uwatt per kWh. An auction pairs members, not
+    orders: there the orders' numbers are 0.
+    """
+
+    seller: Bytes32
+    buyer: Bytes32
+    energy_wh: Unsigned
+    price: Unsigned
+    rate: Unsigned
+    sell_order: Unsigned
+    buy_order: Unsigned
+    height: Unsigned
+
+
 ACCOUNTS: Final = Table(0x01, Account)
 NODE_KEYS: Final = Table(0x02, NodeKey)
 MEMBERS: Final = Table(0x03, Member)
@@ -227,6 +420,23 @@ SUPPLY: Final = Table(0x21, Supply)
 PARAMETERS: Final = Table(0x22, Parameters)
 GRID_RESERVE: Final = Table(0x23, GridReserve)
 ENERGY_TOTALS: Final = Table(0x24, EnergyTotals)
+GATEWAY: Final = Table(0x25, Gateway)
+TARIFFS: Final = Table(0x40, Tariff)
+SETTLEMENT_PROGRESS: Final = Table(0x41, SettlementProgress)
+PERIOD_ENDS: Final = Table(0x42, PeriodEnd)
+IMPORT_HISTORIES: Final = Table(0x43, ImportHistory)
+SILENCES: Final = Table(0x44, Silence)
+LONG_SILENCES: Final = Table(0x45, LongSilence)
+SETTLED_PERIODS: Final = Table(0x46, SettledPeriod)
+BILL_LINES: Final = Table(0x47, BillLine)
+ORIGINS: Final = Table(0x48, Origins)
+MARKET_COUNTER: Final = Table(0x50, MarketCounter)
+MARKET_PERIODS: Final = Table(0x51, MarketPeriod)
+ORDERS: Final = Table(0x52, OpenOrder)
+OWN_ORDERS: Final = Table(0x53, OwnOrder)
+POSITIONS: Final = Table(0x54, Position)
+FEEDER_FLOWS: Final = Table(0x55, FeederFlow)
+TRADES: Final = Table(0x56, MarketTrade)
 
 
 def height_key(height: int) -> bytes:

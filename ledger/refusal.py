@@ -44,6 +44,7 @@ class Refusal(StrEnum):
     UNKNOWN_FEEDER = "unknown_feeder"
     KEY_IN_USE = "key_in_use"
     BAD_KEY_PROOF = "bad_key_proof"
+    ONE_GATEWAY = "one_gateway"
     # meters and readings
     UNKNOWN_METER = "unknown_meter"
     TOO_MANY_METERS = "too_many_meters"

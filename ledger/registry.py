@@ -9,7 +9,8 @@
 4. The account key delegates a node key, which proves that it agrees; the first one makes the member a candidate with
    the initial ballot. A later one replaces it, from the next snapshot on in the committee. A key that a kept snapshot
    holds for another member is in use.
-5. Registering an expelled member anew makes it a candidate again, with a fresh ballot, whatever it did before
+5. There is one gateway: the first member with that role, for good.
+6. Registering an expelled member anew makes it a candidate again, with a fresh ballot, whatever it did before
    forgotten.
 """
 
@@ -28,12 +29,14 @@ from ledger.records import (
     ACCOUNTS,
     CANDIDATES,
     FEEDERS,
+    GATEWAY,
     MEMBERS,
     METERS,
     NAMES,
     NODE_KEYS,
     SNAPSHOTS,
     CandidateStatus,
+    Gateway,
     Member,
     Meter,
     MeterKind,
@@ -79,7 +82,7 @@ def check_member(_: Transaction, payload: RegisterMember) -> None:
 
 
 def apply_member(execution: Execution, account: bytes, payload: RegisterMember) -> None:
-    """Errors: TransactionRefused NOT_APPROVER, UNKNOWN_FEEDER, NAME_TAKEN, ALREADY_MEMBER, KEY_IN_USE,
+    """Errors: TransactionRefused NOT_APPROVER, UNKNOWN_FEEDER, NAME_TAKEN, ONE_GATEWAY, ALREADY_MEMBER, KEY_IN_USE,
     TOO_MANY_MEMBERS.
     """
     state = execution.state
@@ -89,6 +92,9 @@ def apply_member(execution: Execution, account: bytes, payload: RegisterMember) 
     name = NAMES.get(state, payload.name.encode())
     if name is not None and name.account != payload.account:
         raise TransactionRefused(Refusal.NAME_TAKEN, f"another member is called {payload.name!r}")
+    gateway = GATEWAY.get(state)
+    if gateway is not None and (gateway.account == payload.account) != bool(payload.roles & Role.GATEWAY):
+        raise TransactionRefused(Refusal.ONE_GATEWAY, "there is one gateway, and it remains the gateway")
     former = MEMBERS.get(state, payload.account)
     if former is None:
         _require_unused(state, payload.account)
@@ -107,7 +113,7 @@ def apply_member(execution: Execution, account: bytes, payload: RegisterMember) 
 
 
 def put_member(state: State, payload: RegisterMember, former: Member | None, height: int) -> None:
-    """Writes the member, its name, and an account to act from. Checks nothing."""
+    """Writes the member, its name, an account to act from, and who is the gateway. Checks nothing."""
     member = Member(
         name=payload.name,
         roles=payload.roles,
@@ -119,6 +125,8 @@ def put_member(state: State, payload: RegisterMember, former: Member | None, hei
     MEMBERS.put(state, member, payload.account)
     NAMES.put(state, Name(account=payload.account), payload.name.encode())
     ACCOUNTS.put(state, get_account(state, payload.account), payload.account)
+    if payload.roles & Role.GATEWAY:
+        GATEWAY.put(state, Gateway(account=payload.account))
 
 
 def check_meter(_: Transaction, payload: RegisterMeter) -> None:
@@ -175,6 +183,7 @@ def put_meter(state: State, owner: Member, payload: RegisterMeter, period: int) 
         import_wh=payload.import_wh,
         export_wh=payload.export_wh,
         stored_wh=0,
+        first_period=period,
     )
     METERS.put(state, meter, payload.meter)
     MEMBERS.put(state, replace(owner, meters=(*owner.meters, payload.meter)), payload.owner)

@@ -90,7 +90,6 @@ class Observer:
                 period=payload.period,
                 imported_wh=payload.import_wh - before[0],
                 exported_wh=payload.export_wh - before[1],
-                minted_mvote=record.minted_mvote,
                 height=height,
             )
         ]

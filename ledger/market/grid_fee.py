@@ -29,6 +29,11 @@ class FeeModel(IntEnum):
     PERCENTAGE = 2
 
 
+class Mechanism(IntEnum):
+    CONTINUOUS = 1
+    AUCTION = 2
+
+
 class Tier(IntEnum):
     """How far apart two connections are."""
 
@@ -45,8 +50,11 @@ class Place(NamedTuple):
 
 
 class Tariff(Wire, frozen=True):
-    """Key: first period it is in force for (u64 big endian). Prices and rates in uwatt per kWh."""
+    """The terms of a period's book. Key: first period they are in force for (u64 big endian). Prices and rates in uwatt
+    per kWh.
+    """
 
+    mechanism: Unsigned
     retail: Unsigned
     feed_in: Unsigned
     fee_model: Unsigned

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ledger.settlement.titles import Title
+
 
 def residual(export_wh: int, import_wh: int, bought_wh: int, sold_wh: int, net_wh: int) -> tuple[int, int]:
     """(x, y): what the gateway buys of a member and sells to it, Wh. ``bought_wh`` and ``sold_wh`` are local flows."""
@@ -49,6 +51,7 @@ class Silent:
 class Correction(NamedTuple):
     """Energy the gateway sells to the member after all; negative: takes back, or buys. At ``price``, uwatt per kWh."""
 
+    title: Title
     energy_wh: int
     price: int
 
@@ -60,23 +63,49 @@ def late_reading(silent: Silent, export_wh: int, import_wh: int) -> list[Correct
     reserved_in_wh = min(import_wh, silent.wanted_wh)
     now_bought_wh, now_sold_wh = residual(export_wh - reserved_out_wh, import_wh - reserved_in_wh, 0, 0, silent.net_wh)
     return _nonzero(
-        Correction(now_sold_wh + reserved_in_wh - sold_wh, silent.retail),
-        Correction(-(now_bought_wh + reserved_out_wh - bought_wh), silent.feed_in),
+        Correction(Title.RETAIL, now_sold_wh + reserved_in_wh - sold_wh, silent.retail),
+        Correction(Title.FEED_IN, -(now_bought_wh + reserved_out_wh - bought_wh), silent.feed_in),
     )
 
 
-def gap_reading(gap: Sequence[Silent], export_wh: int, import_wh: int) -> list[Correction]:
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Silent periods together. ``bought``: in one of them the member had bought more on the market than it sold."""
+
+    estimate_wh: int
+    bought: bool
+    highest_retail: int
+    lowest_retail: int
+    lowest_feed_in: int
+
+
+def gap_of(silences: Sequence[Silent]) -> Gap:
+    assert silences
+    return Gap(
+        estimate_wh=sum(silent.estimate_wh for silent in silences),
+        bought=any(silent.net_wh < 0 for silent in silences),
+        highest_retail=max(silent.retail for silent in silences),
+        lowest_retail=min(silent.retail for silent in silences),
+        lowest_feed_in=min(silent.feed_in for silent in silences),
+    )
+
+
+def joined(one: Gap, other: Gap) -> Gap:
+    return Gap(
+        estimate_wh=one.estimate_wh + other.estimate_wh,
+        bought=one.bought or other.bought,
+        highest_retail=max(one.highest_retail, other.highest_retail),
+        lowest_retail=min(one.lowest_retail, other.lowest_retail),
+        lowest_feed_in=min(one.lowest_feed_in, other.lowest_feed_in),
+    )
+
+
+def gap_reading(gap: Gap, export_wh: int, import_wh: int) -> list[Correction]:
     """For a reading whose growth covers all periods of ``gap``."""
-    assert gap
-    lowest_feed_in = min(silent.feed_in for silent in gap)
-    more_wh = import_wh - sum(silent.estimate_wh for silent in gap)
-    if more_wh >= 0:
-        price = max(silent.retail for silent in gap)
-    elif any(silent.net_wh < 0 for silent in gap):
-        price = lowest_feed_in
-    else:
-        price = min(silent.retail for silent in gap)
-    return _nonzero(Correction(more_wh, price), Correction(-export_wh, lowest_feed_in))
+    more_wh = import_wh - gap.estimate_wh
+    returned_at = gap.lowest_feed_in if gap.bought else gap.lowest_retail
+    price = gap.highest_retail if more_wh >= 0 else returned_at
+    return _nonzero(Correction(Title.RETAIL, more_wh, price), Correction(Title.FEED_IN, -export_wh, gap.lowest_feed_in))
 
 
 def _nonzero(*corrections: Correction) -> list[Correction]:

@@ -30,23 +30,11 @@ from typing import NamedTuple
 from ledger.market.grid_fee import Place, Tariff, amount_uwatt, fee_rate, highest_price, tier_between
 from ledger.settlement.pair import pair
 from ledger.settlement.residual import residual
+from ledger.settlement.titles import Title
 from ledger.split import split
 
 ALL_BPS = 10_000
 _REST = b""  # sorts before every member: what the fixed shares of a pool leave over
-
-
-class Title(IntEnum):
-    """Why somebody owes somebody. The last four are owed by or to the gateway."""
-
-    CONTRACT = 1
-    TRADE = 2
-    PROPERTY = 3
-    POOL = 4
-    RETAIL = 5
-    FEED_IN = 6
-    SHORTFALL = 7
-    EXCESS = 8
 
 
 class PoolRule(IntEnum):

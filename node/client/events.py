@@ -55,7 +55,7 @@ class TransactionPending(Model, frozen=True, kw_only=True, tag="transaction_pend
 
 
 class ReadingAccepted(Model, frozen=True, kw_only=True, tag="reading_accepted"):
-    """A reading in a final block: what passed since the meter's reading before, and the votes minted."""
+    """A reading in a final block: what passed since the meter's reading before."""
 
     transaction_id: str
     meter: str
@@ -63,7 +63,6 @@ class ReadingAccepted(Model, frozen=True, kw_only=True, tag="reading_accepted"):
     period: int
     imported_wh: int | None
     exported_wh: int | None
-    minted_mvote: int
     height: int
 
 

@@ -13,7 +13,7 @@ from tests.cli.running import answer, refused, run
 pytestmark = pytest.mark.xdist_group("a node of the command line")
 
 
-def test_a_reading_shows_what_passed_and_what_it_minted(neighbourhood: Neighbourhood) -> None:
+def test_a_reading_shows_what_passed_and_mints_when_it_is_settled(neighbourhood: Neighbourhood) -> None:
     """Given a reading of the last whole period, When readings and meters are listed, Then it is there."""
     period_ms = neighbourhood.genesis.parameters.period_ms
     period = time.time_ns() // 1_000_000 // period_ms - 1
@@ -32,10 +32,10 @@ def test_a_reading_shows_what_passed_and_what_it_minted(neighbourhood: Neighbour
 
     assert ask(NodeClient(neighbourhood.api), submit) is None
     (found,) = answer("energy", "readings", *neighbourhood.options)["readings"]
-    assert (found["period"], found["export_wh"], found["minted_mvote"]) == (period, 300, 300)
+    assert (found["period"], found["export_wh"], found["minted_mvote"]) == (period, 300, 0)
     row = run("energy", "readings", "anne", *neighbourhood.options).stdout.splitlines()[1].split()
     assert row[3:5] == ["anne", neighbourhood.meter.public_key.hex()[:12]]
-    assert row[7] == "0.30"
+    assert row[7] == "0.00"
     meters = run("energy", "meters", *neighbourhood.options).stdout.splitlines()
     assert len(meters) == 2
     assert "solar" in meters[1]

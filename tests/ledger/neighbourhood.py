@@ -37,6 +37,7 @@ from ledger.records import (
     Supply,
 )
 from ledger.refusal import Refusal, TransactionRefused
+from ledger.settlement.lines import next_period
 from ledger.state import DictReader, State
 from ledger.transactions import Payload, RegisterMeter, SubmitReading, Transaction, sign_transaction
 
@@ -47,6 +48,7 @@ WATT_UWATT = 1_000_000_000
 GRID_UGRID = 5_000_000
 RESERVE_UGRID = 7_000_000
 NAMES = ("anne", "bob", "carla", "george")
+UTILITY = "utility"
 
 PARAMETERS = Parameters(
     block_interval_ms=2_000,
@@ -57,6 +59,11 @@ PARAMETERS = Parameters(
     epoch_blocks=8,
     committee_delay_blocks=2,
     freeze_blocks=3,
+    gate_closure_ms=2_000,
+    forward_periods=6,
+    max_open_orders=4,
+    reading_deadline_ms=20_000,
+    settlement_blocks=3,
 )
 
 
@@ -83,26 +90,43 @@ def make_genesis(
     without_node: Iterable[str] = (),
     kinds: dict[str, MeterKind] | None = None,
     storage_wh: int = 0,
+    with_gateway: bool = False,
+    feeders: Sequence[GenesisFeeder] = (GenesisFeeder(name="feeder-1", substation="substation-1"),),
 ) -> Genesis:
-    """Homes on one feeder, the first one an approver; each with 1000 WATT, 5 GRID, and a solar connection meter."""
+    """Homes that alternate between the feeders, the first one an approver; each with 1000 WATT, 5 GRID, and a solar
+    connection meter. The gateway is called utility, and has nothing but WATT.
+    """
     homes_without_node = set(without_node)
+    gateway = GenesisMember(
+        account=account_key(UTILITY).public_key,
+        name=UTILITY,
+        roles=int(Role.GATEWAY),
+        feeder=feeders[0].name,
+        node_key=None,
+        watt_uwatt=WATT_UWATT,
+        grid_ugrid=0,
+        voting_rule=None,
+    )
     return Genesis(
         name="test street",
         time_ms=GENESIS_TIME_MS,
         parameters=parameters,
-        feeders=(GenesisFeeder(name="feeder-1", substation="substation-1"),),
-        members=tuple(
-            GenesisMember(
-                account=account_key(name).public_key,
-                name=name,
-                roles=int(Role.APPROVER) if name == names[0] else 0,
-                feeder="feeder-1",
-                node_key=None if name in homes_without_node else node_key(name).public_key,
-                watt_uwatt=WATT_UWATT,
-                grid_ugrid=GRID_UGRID,
-                voting_rule=None,
-            )
-            for name in names
+        feeders=tuple(feeders),
+        members=(
+            *(
+                GenesisMember(
+                    account=account_key(name).public_key,
+                    name=name,
+                    roles=int(Role.APPROVER) if name == names[0] else 0,
+                    feeder=feeders[index % len(feeders)].name,
+                    node_key=None if name in homes_without_node else node_key(name).public_key,
+                    watt_uwatt=WATT_UWATT,
+                    grid_ugrid=GRID_UGRID,
+                    voting_rule=None,
+                )
+                for index, name in enumerate(names)
+            ),
+            *([gateway] if with_gateway else ()),
         ),
         meters=tuple(
             RegisterMeter(
@@ -175,6 +199,12 @@ class Neighbourhood:
         found = SUPPLY.get(self.state)
         assert found is not None
         return found
+
+    def settle_all(self) -> None:
+        """Empty blocks until every period that has ended is settled."""
+        ended = self.time_ms // self.parameters.period_ms
+        while next_period(self.state) < ended:
+            self.block()
 
     def set_candidate(self, name: str, **fields: object) -> None:
         """Puts a candidate into a situation that would take many blocks to reach; the sums must still hold."""

@@ -1,4 +1,4 @@
-"""Meter readings: every refusal, evidence of double signing, and what energy mints."""
+"""Meter readings: every refusal, evidence of double signing, what is counted and kept."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from ledger.pools import expel
 from ledger.readings import METER_SUSPENDED_NOTE
 from ledger.records import (
     ENERGY_TOTALS,
     METERS,
     READINGS,
-    CandidateStatus,
     EnergyTotals,
     MeterKind,
     MeterRole,
-    RuleTarget,
     height_key,
 )
 from ledger.refusal import Refusal
 from ledger.transactions import (
     PhaseSample,
     RegisterMeter,
-    SetVotingRule,
     Transaction,
     sign_transaction,
 )
@@ -43,7 +39,6 @@ from tests.ledger.neighbourhood import (
 # 8 kW export and 11 kW import nameplate in a quarter of an hour of the meter's clock, with 110 %
 EXPORT_LIMIT_WH = 2_200
 IMPORT_LIMIT_WH = 3_025
-BALLOT = PARAMETERS.initial_ballot_mvote
 
 
 def street_after(periods: int = 1, **genesis: Any) -> Neighbourhood:
@@ -63,9 +58,9 @@ def with_payload(street: Neighbourhood, **fields: Any) -> Transaction:
 
 
 class TestAccepted:
-    def test_registers_totals_and_votes_advance_and_no_fee_is_taken(self) -> None:
+    def test_registers_and_totals_advance_no_fee_is_taken_and_nothing_minted(self) -> None:
         street = street_after()
-        before = street.account("bob")
+        before, minted = street.account("bob"), street.supply().votes_minted_mvote
         reading = street.reading("bob", FIRST_PERIOD, 300, 700)
         (receipt,) = street.block(reading)
 
@@ -74,16 +69,20 @@ class TestAccepted:
         assert (meter.last_period, meter.import_wh, meter.export_wh) == (FIRST_PERIOD, 50_300, 20_700)
         assert totals(street) == EnergyTotals(import_wh=300, export_wh=700, readings=1)
         assert street.account("bob") == before
-        assert street.candidate("bob").pool_mvote == BALLOT - BALLOT // PARAMETERS.ante_divisor + 700
+        assert street.supply().votes_minted_mvote == minted
         held = READINGS.get(street.state, meter_key("bob").public_key, height_key(FIRST_PERIOD))
         assert held is not None
-        assert (held.transaction_id, held.minted_mvote) == (reading.id, 700)
+        assert (held.transaction_id, held.minted_mvote) == (reading.id, 0)
+        assert (held.imported_wh, held.exported_wh, held.periods) == (300, 700, 1)
         assert [entry.account for entry in street.last_result.history] == [account_key("bob").public_key]
 
     def test_a_gap_is_bridged_by_the_next_registers(self) -> None:
         street = street_after(3)
         (receipt,) = street.block(street.reading("bob", FIRST_PERIOD + 2, 3 * IMPORT_LIMIT_WH, 3 * EXPORT_LIMIT_WH))
         assert receipt.refusal is None
+        held = READINGS.get(street.state, meter_key("bob").public_key, height_key(FIRST_PERIOD + 2))
+        assert held is not None
+        assert (held.imported_wh, held.exported_wh, held.periods) == (3 * IMPORT_LIMIT_WH, 3 * EXPORT_LIMIT_WH, 3)
 
     def test_several_periods_of_one_meter_fit_in_one_block(self) -> None:
         street = street_after(2)
@@ -251,57 +250,8 @@ class TestTwoReadingsForOnePeriod:
         assert street.refusal(street.reading("carla", FIRST_PERIOD, 1, 1)) is None
 
 
-class TestMinting:
-    def minted(self, street: Neighbourhood, *growth: tuple[int, int]) -> list[int]:
-        """What each of consecutive periods mints, given cumulative (import, export)."""
-        amounts = []
-        for index, (import_wh, export_wh) in enumerate(growth):
-            before = street.supply().votes_minted_mvote
-            street.time_ms = GENESIS_TIME_MS + (index + 1) * PERIOD_MS
-            street.block(street.reading("bob", FIRST_PERIOD + index, import_wh, export_wh))
-            amounts.append(street.supply().votes_minted_mvote - before)
-        return amounts
-
-    @pytest.mark.parametrize("kind", [MeterKind.SOLAR, MeterKind.WIND, MeterKind.MIXED])
-    def test_produced_energy_mints_one_mvote_per_wh(self, kind: MeterKind) -> None:
-        street = Neighbourhood(make_genesis(kinds={"bob": kind}))
-        assert self.minted(street, (100, 700), (100, 900)) == [700, 200]
-
-    @pytest.mark.parametrize("kind", [MeterKind.LOAD, MeterKind.BATTERY])
-    def test_load_and_battery_mint_nothing(self, kind: MeterKind) -> None:
-        street = Neighbourhood(make_genesis(kinds={"bob": kind}))
-        assert self.minted(street, (100, 700)) == [0]
-        assert totals(street).export_wh == 700
-
-    def test_what_a_storage_gives_back_does_not_mint(self) -> None:
-        # Given a storage of 1000 Wh: imported 600 (B = 600); exported 900, of which 600 are given back; imported 1800
-        # (B = 1000, its capacity); exported 1500, of which 1000 are
-        street = Neighbourhood(make_genesis(storage_wh=1_000))
-        assert self.minted(street, (600, 0), (600, 900), (2_400, 900), (2_400, 2_400)) == [0, 300, 0, 500]
-        assert street.meter("bob").stored_wh == 0
-
-    def test_a_battery_cycled_for_votes_earns_none(self) -> None:
-        street = Neighbourhood(make_genesis(storage_wh=10_000))
-        growth = [((cycle + 2) // 2 * 900, (cycle + 1) // 2 * 900) for cycle in range(10)]
-        assert self.minted(street, *growth) == [0] * 10
-
-    def test_storage_at_a_sub_meter_counts_for_the_connection(self) -> None:
-        street = Neighbourhood()
-        payload = RegisterMeter(
-            meter=seeded_key("battery").public_key,
-            owner=account_key("bob").public_key,
-            kind=MeterKind.BATTERY,
-            role=MeterRole.SUB,
-            import_nameplate_w=3_000,
-            export_nameplate_w=3_000,
-            storage_capacity_wh=1_000,
-            import_wh=0,
-            export_wh=0,
-        )
-        assert street.refusal(street.sign("anne", payload)) is None
-        assert self.minted(street, (600, 0), (600, 900)) == [0, 300]
-
-    def test_a_sub_meter_informs_and_neither_counts_nor_mints(self) -> None:
+class TestWhatCounts:
+    def test_a_sub_meter_informs_and_does_not_count(self) -> None:
         street = Neighbourhood()
         key = seeded_key("roof")
         payload = RegisterMeter(
@@ -319,60 +269,13 @@ class TestMinting:
         minted = street.supply().votes_minted_mvote
         street.time_ms = GENESIS_TIME_MS + PERIOD_MS
         assert street.refusal(street.reading("bob", FIRST_PERIOD, 0, 500, key=key)) is None
+        street.settle_all()
 
         assert street.supply().votes_minted_mvote == minted
         assert totals(street) == EnergyTotals()
         meter = METERS.get(street.state, key.public_key)
         assert meter is not None
         assert meter.export_wh == 20_500
-
-    def test_without_a_rule_all_is_cast_on_oneself_if_active(self) -> None:
-        street = street_after()
-        street.block(street.reading("bob", FIRST_PERIOD, 0, 1_000))
-        assert street.account("bob").votes_mvote == 0
-        assert street.shares("bob", "bob") == BALLOT + 1_000 * BALLOT // (BALLOT - 10)
-
-    def test_without_a_rule_it_is_kept_if_suspended_or_no_candidate(self) -> None:
-        street = street_after(without_node=["carla"])
-        street.set_candidate("bob", status=CandidateStatus.SUSPENDED, suspended_height=1)
-        street.block(street.reading("bob", FIRST_PERIOD, 0, 1_000), street.reading("carla", FIRST_PERIOD, 0, 500))
-
-        assert street.account("bob").votes_mvote == 1_000
-        assert street.account("carla").votes_mvote == 500
-
-    def test_a_rule_keeps_its_part_and_splits_the_rest(self) -> None:
-        # E-Cloud's example: George keeps 20 %
-        street = Neighbourhood()
-        targets = (
-            RuleTarget(candidate=account_key("anne").public_key, share_bps=7_500),
-            RuleTarget(candidate=account_key("bob").public_key, share_bps=2_500),
-        )
-        street.block(street.sign("george", SetVotingRule(keep_bps=2_000, targets=targets)), producer="carla")
-        anne, bob = street.candidate("anne").pool_mvote, street.candidate("bob").pool_mvote
-        street.time_ms = GENESIS_TIME_MS + PERIOD_MS
-        street.block(street.reading("george", FIRST_PERIOD, 0, 1_001), producer="carla")
-
-        # 200 kept (20 % of 1001, rounded down), 801 split 600.75 : 200.25
-        assert street.account("george").votes_mvote == 200
-        assert street.candidate("anne").pool_mvote == anne - anne // 10_000 + 601
-        assert street.candidate("bob").pool_mvote == bob - bob // 10_000 + 200
-        assert street.shares("anne", "george") > 0
-
-    def test_the_part_of_an_expelled_target_is_kept(self) -> None:
-        street = Neighbourhood()
-        targets = (
-            RuleTarget(candidate=account_key("anne").public_key, share_bps=5_000),
-            RuleTarget(candidate=account_key("bob").public_key, share_bps=5_000),
-        )
-        street.block(street.sign("george", SetVotingRule(keep_bps=0, targets=targets)), producer="carla")
-        state = street.state
-        expel(state, account_key("bob").public_key)
-        street.reader.apply(state.changes())
-        street.time_ms = GENESIS_TIME_MS + PERIOD_MS
-        street.block(street.reading("george", FIRST_PERIOD, 0, 1_000), producer="carla")
-
-        assert street.account("george").votes_mvote == 500
-        assert street.candidate("bob").pool_mvote == 0
 
 
 class TestPruning:

@@ -57,6 +57,8 @@ PARAMETERS = Parameters(
     sampling_tolerance_ms=5_000,
     epoch_blocks=12,
     committee_delay_blocks=6,
+    reading_deadline_ms=1_000,
+    settlement_blocks=1,
 )
 
 

@@ -508,7 +508,6 @@ class Neighbourhood:
                 period=by_id[one.id].period,
                 imported_wh=by_id[one.id].imported_wh or 0,
                 exported_wh=by_id[one.id].exported_wh or 0,
-                minted_mvote=by_id[one.id].minted_mvote,
                 height=summary.height,
             )
             for one in decoded

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ledger.market.grid_fee import FeeModel, Place, Tariff
+from ledger.market.grid_fee import FeeModel, Mechanism, Place, Tariff
 
 TARIFF = Tariff(
+    mechanism=Mechanism.CONTINUOUS,
     retail=300_000,
     feed_in=80_000,
     fee_model=FeeModel.DISTANCE,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.settlement.residual import Correction, Silent, gap_reading, late_reading, residual
+from ledger.settlement.residual import Correction, Silent, gap_of, gap_reading, joined, late_reading, residual
+from ledger.settlement.titles import Title
 
 RETAIL, FEED_IN = 300_000, 80_000
 energies = st.integers(0, 3_000)
@@ -29,27 +30,33 @@ def cost_when_silent(period: Silent) -> int:
 
 def test_a_late_reading_puts_right_what_was_estimated() -> None:
     assert late_reading(silent(500), 0, 500) == []
-    assert late_reading(silent(500), 0, 700) == [Correction(200, RETAIL)]
-    assert late_reading(silent(500), 0, 100) == [Correction(-400, RETAIL)]
-    assert late_reading(silent(500), 90, 500) == [Correction(-90, FEED_IN)]
+    assert late_reading(silent(500), 0, 700) == [Correction(Title.RETAIL, 200, RETAIL)]
+    assert late_reading(silent(500), 0, 100) == [Correction(Title.RETAIL, -400, RETAIL)]
+    assert late_reading(silent(500), 90, 500) == [Correction(Title.FEED_IN, -90, FEED_IN)]
 
 
 def test_a_late_reading_makes_good_a_sale_that_fell_short() -> None:
-    assert late_reading(silent(0, net_wh=600), 700, 0) == [Correction(-600, RETAIL), Correction(-100, FEED_IN)]
+    assert late_reading(silent(0, net_wh=600), 700, 0) == [
+        Correction(Title.RETAIL, -600, RETAIL),
+        Correction(Title.FEED_IN, -100, FEED_IN),
+    ]
 
 
 def test_a_late_reading_uses_what_was_bought() -> None:
-    assert late_reading(silent(0, net_wh=-600), 0, 700) == [Correction(100, RETAIL), Correction(600, FEED_IN)]
+    assert late_reading(silent(0, net_wh=-600), 0, 700) == [
+        Correction(Title.RETAIL, 100, RETAIL),
+        Correction(Title.FEED_IN, 600, FEED_IN),
+    ]
 
 
 def test_contract_energy_is_reserved_and_fills_up_no_sale() -> None:
     assert late_reading(silent(0, net_wh=600, offered_wh=400), 700, 0) == [
-        Correction(-300, RETAIL),
-        Correction(-400, FEED_IN),
+        Correction(Title.RETAIL, -300, RETAIL),
+        Correction(Title.FEED_IN, -400, FEED_IN),
     ]
     assert late_reading(silent(0, net_wh=-600, wanted_wh=500), 0, 700) == [
-        Correction(500, RETAIL),
-        Correction(200, FEED_IN),
+        Correction(Title.RETAIL, 500, RETAIL),
+        Correction(Title.FEED_IN, 200, FEED_IN),
     ]
 
 
@@ -81,7 +88,7 @@ def test_being_late_never_costs_less_than_being_on_time(
 def test_a_gap_never_costs_less_than_readings_on_time(periods: list[tuple[int, int, int, int, int, int]]) -> None:
     gap = [silent(estimate, net, retail=retail, feed_in=feed_in) for estimate, net, _, _, retail, feed_in in periods]
     export, imported = sum(period[2] for period in periods), sum(period[3] for period in periods)
-    corrections = gap_reading(gap, export, imported)
+    corrections = gap_reading(gap_of(gap), export, imported)
     assert sum(one.energy_wh for one in corrections) == imported - export - sum(one.estimate_wh for one in gap)
     on_time = 0
     for _, net, period_export, period_import, retail, feed_in in periods:
@@ -93,7 +100,11 @@ def test_a_gap_never_costs_less_than_readings_on_time(periods: list[tuple[int, i
 
 def test_a_gap_costs_its_highest_retail_and_earns_its_lowest_feed_in() -> None:
     gap = [silent(100, retail=280_000, feed_in=90_000), silent(100, retail=310_000, feed_in=70_000)]
-    assert gap_reading(gap, 40, 250) == [Correction(50, 310_000), Correction(-40, 70_000)]
-    assert gap_reading(gap, 0, 120) == [Correction(-80, 280_000)]
+    assert joined(gap_of(gap[:1]), gap_of(gap[1:])) == gap_of(gap)
+    assert gap_reading(gap_of(gap), 40, 250) == [
+        Correction(Title.RETAIL, 50, 310_000),
+        Correction(Title.FEED_IN, -40, 70_000),
+    ]
+    assert gap_reading(gap_of(gap), 0, 120) == [Correction(Title.RETAIL, -80, 280_000)]
     bought = [silent(100, net_wh=-10), silent(100)]
-    assert gap_reading(bought, 0, 120) == [Correction(-80, FEED_IN)]
+    assert gap_reading(gap_of(bought), 0, 120) == [Correction(Title.RETAIL, -80, FEED_IN)]

@@ -22,10 +22,10 @@ from ledger.settlement.settle import (
     Settled,
     Subscription,
     System,
-    Title,
     Trade,
     settle,
 )
+from ledger.settlement.titles import Title
 from tests.ledger.market.terrain import F1, F2, F3, TARIFF, member, place_of
 
 ANNE, BOB, CARLA, GEORGE, GATEWAY = (

@@ -62,7 +62,7 @@ async def test_what_happens_arrives_in_order(tmp_path: Path) -> None:
             assert (block.height, block.view, block.finality_ms, block.reading_count) == (2, 1, FINALITY_MS, 1)
             assert len(block.skipped) == 1
             [reading] = [event for event in rest if isinstance(event, ReadingAccepted)]
-            assert (reading.owner.name, reading.exported_wh, reading.minted_mvote) == ("george", 900, 900)
+            assert (reading.owner.name, reading.exported_wh) == ("george", 900)
             [final] = [event for event in rest if isinstance(event, TransactionFinal)]
             assert (final.id, final.refusal) == (transaction.id.hex(), None)
             assert len(final.accounts) == 2
