@@ -17,7 +17,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from p2p.addresses import parse_address, parse_peer_address
+from p2p.addresses import parse_address, parse_route
+from p2p.joining import RelayRole
 from p2p.network import NetworkError
 
 FILE_NAME: Final = "config.toml"
@@ -41,6 +42,20 @@ class NetworkSettings:
     )
     bootstrap: tuple[str, ...] = _setting((), "full multiaddrs (with /p2p/<id>) of nodes to begin with")
     max_peers: int = _setting(48, "connections at the most", 1, 1_000)
+    max_peers_per_address: int = _setting(
+        16, "inbound connections from one IPv4 address or one IPv6 /64; without meaning on loopback", 1, 1_000
+    )
+    wanted_peers: int = _setting(8, "connections it looks for by itself among the peers it hears of", 0, 1_000)
+    peer_exchange: bool = _setting(True, "whether it tells connected peers where it is, and asks whom they know")
+    announce: tuple[str, ...] = _setting(
+        (),
+        "multiaddrs under which others reach this node, where it cannot find out itself; it is then dialled directly",
+    )
+    local_discovery: bool = _setting(True, "whether it finds nodes of its network in the home by multicast DNS")
+    map_port: bool = _setting(True, "whether it asks the home's router by UPnP to let others in")
+    relay: str = _setting(
+        "auto", "auto: relays for others if it can be dialled, is relayed if not; serve: relays; off: neither"
+    )
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,7 @@ class Configuration:
 
 
 ADDRESS_CHARACTERS: Final = re.compile(r"[0-9A-Za-z.:/_-]*")
+RELAY_ROLES: Final = tuple(role.value for role in RelayRole)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -178,7 +194,7 @@ def _set(settings: Any, key: str, value: Any, where: str) -> Any:
 
 
 def _check_meaning(key: str, value: Any, where: str) -> None:
-    if key in {"listen", "bootstrap"}:
+    if key in {"listen", "bootstrap", "announce"}:
         for address in value:
             _check_address(key, address, where)
     if key == "host":
@@ -190,6 +206,8 @@ def _check_meaning(key: str, value: Any, where: str) -> None:
             raise ConfigurationError(
                 f"{where}: host = {value!r}: the local API listens on a loopback address only, 127.0.0.1 or ::1"
             )
+    if key == "relay" and value not in RELAY_ROLES:
+        raise ConfigurationError(f"{where}: relay = {value!r}; there are {', '.join(RELAY_ROLES)}")
     if key == "level" and value not in LOG_LEVELS:
         raise ConfigurationError(f"{where}: level = {value!r}; there are {', '.join(LOG_LEVELS)}")
 
@@ -199,11 +217,11 @@ def _check_address(key: str, text: str, where: str) -> None:
     try:
         if not ADDRESS_CHARACTERS.fullmatch(text):
             raise NetworkError("a character that no address has")  # noqa: TRY301 - told like the errors of the parsers
-        address = parse_address(text) if key == "listen" else parse_peer_address(text)[1]
+        address = parse_route(text)[1] if key == "bootstrap" else parse_address(text)
     except NetworkError as error:
         raise ConfigurationError(f"{where}: {text!r} is not a multiaddr like {like}") from error
-    if key == "listen" and address.peer is not None:
-        raise ConfigurationError(f"{where}: {text!r} names a peer; a listening address is like {like}")
+    if key != "bootstrap" and address.peer is not None:
+        raise ConfigurationError(f"{where}: {text!r} names a peer; here an address is like {like}")
 
 
 def _from_text(text: str, present: Any, where: str) -> Any:

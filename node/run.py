@@ -28,9 +28,12 @@ from node.key_files import KeyFileError, KeyFileMissing, load_seed
 from node.log import get
 from node.node import Node, Parts
 from node.worker import ThreadWorker
+from p2p.addresses import parse_address
+from p2p.joining import Joining, RelayRole
 from p2p.libp2p import LibP2PNetwork
 from p2p.limits import Limits
 from p2p.network import NetworkError
+from p2p.surroundings import is_loopback
 from storage.chain import ChainDatabase
 from storage.errors import StorageError
 from storage.journal import Journal
@@ -65,7 +68,7 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
     except (FoundingError, KeyFileError) as error:
         raise CannotStart(str(error)) from error
     with _databases(directory, chain_id(genesis)) as (store, journal):
-        network = _network(directory, seed, configuration)
+        network = _network(directory, seed, configuration, chain_id(genesis))
         parts = Parts(
             name=directory.name,
             genesis=genesis,
@@ -152,13 +155,32 @@ def _databases(directory: Path, chain: bytes) -> Iterator[tuple[ChainDatabase, J
         store.close()
 
 
-def _network(directory: Path, seed: bytes, configuration: Configuration) -> LibP2PNetwork:
+def _network(directory: Path, seed: bytes, configuration: Configuration, chain: bytes) -> LibP2PNetwork:
     settings = configuration.network
-    limits = Limits(max_connections=settings.max_peers, max_inbound=max(1, settings.max_peers * 3 // 4))
+    max_inbound = max(1, settings.max_peers * 3 // 4)
+    limits = Limits(
+        max_connections=settings.max_peers,
+        max_inbound=max_inbound,
+        max_inbound_per_address=max_inbound if _on_loopback(settings.listen) else settings.max_peers_per_address,
+    )
+    joining = Joining(
+        network_name=chain.hex()[:16],
+        wanted_peers=settings.wanted_peers,
+        peer_exchange=settings.peer_exchange,
+        local_discovery=settings.local_discovery,
+        map_port=settings.map_port,
+        relay=RelayRole(settings.relay),
+        announce=settings.announce,
+    )
     try:
-        return LibP2PNetwork(seed, settings.listen, settings.bootstrap, directory / PEERS_FILE, limits)
+        return LibP2PNetwork(seed, settings.listen, settings.bootstrap, directory / PEERS_FILE, limits, joining)
     except (NetworkError, ValueError, OSError) as error:
         raise CannotStart(str(error)) from error
+
+
+def _on_loopback(listen: tuple[str, ...]) -> bool:
+    """Whether only this machine can connect, as in a devnet: all come from one address then."""
+    return all(is_loopback(parse_address(address)) for address in listen)
 
 
 def _height(store: ChainDatabase) -> str:

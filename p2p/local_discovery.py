@@ -32,7 +32,7 @@ RETRY_S = 300.0
 START_S = 5.0
 STOP_S = 1.0
 _LONGEST = 250
-_LOOKUP_MS = 3_000
+_LOOKUP_MS = 1_000
 _PREFIX = b"dnsaddr="
 
 
@@ -139,8 +139,9 @@ class LocalDiscovery:
 
         class Listener(zeroconf.ServiceListener):
             def add_service(self, zc: zeroconf.Zeroconf, type_: str, name: str) -> None:
-                info = zc.get_service_info(type_, name, _LOOKUP_MS)
-                if info is not None and info.text:
+                info = zeroconf.ServiceInfo(type_, name)
+                info.request(zc, _LOOKUP_MS)  # False where there is no A record, which is none of our business
+                if info.text:
                     try:
                         token.run_sync_soon(heard, name, decode_text(info.text))
                     except trio.RunFinishedError:  # the node has stopped meanwhile
@@ -152,9 +153,13 @@ class LocalDiscovery:
                 """Whoever says goodbye is not dialled for long; another may have said it in its name."""
 
         addresses = self._addresses()
-        host = f"{self._instance}.local."
         info = zeroconf.ServiceInfo(
-            service, f"{self._instance}.{service}", port=4001, properties=encode_text(addresses), server=host
+            service,
+            f"{self._instance}.{service}",
+            port=int(addresses[0].split("/")[4]) if addresses else 0,
+            properties=encode_text(addresses),
+            server=f"{self._instance}.local.",
+            parsed_addresses=[address.split("/")[2] for address in addresses if address.startswith("/ip4/")],
         )
         try:
             node.register_service(info)

@@ -9,8 +9,8 @@ in.
    full, the oldest of the busiest teller goes.
 4. A peer that could not be reached is tried again after RETRY_FIRST_S, doubled each time to RETRY_LONGEST_S; after
    MAX_FAILURES in a row it is forgotten. A new record starts it anew, but not before its time.
-5. Addresses that ``Surroundings`` does not accept are never dialled, and never passed on by a node that would not dial
-   them itself.
+5. Addresses that ``Surroundings`` does not accept are never dialled. They are passed on in their record all the same: a
+   private address is of use to whoever shares that private network, and a circuit through us to everyone but us.
 """
 
 from __future__ import annotations
@@ -67,8 +67,6 @@ class Neighbourhood:
             return None
         known = self._known.get(record.peer)
         if known is not None and known.record.sequence >= record.sequence:
-            return None
-        if not self.routes(record):
             return None
         if known is not None:
             known.record, known.failures = record, 0
@@ -130,7 +128,11 @@ class Neighbourhood:
     def candidate(self, fit: Callable[[PeerId], bool]) -> PeerRecord | None:
         """A peer to dial now, at random among those that ``fit``; those met before come first."""
         now_s = self._now_s()
-        ready = [known for peer, known in self._known.items() if known.next_try_s <= now_s and fit(peer)]
+        ready = [
+            known
+            for peer, known in self._known.items()
+            if known.next_try_s <= now_s and fit(peer) and self.routes(known.record)
+        ]
         met = [known for known in ready if known.met_s is not None]
         return self._random.choice(met or ready).record if ready else None
 
