@@ -125,6 +125,34 @@ def committee(
     )
 
 
+@app.command("evidence")
+def convictions(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson = False) -> None:
+    """Show who was convicted of contradicting itself: what it signed twice, who reported it, what was burned."""
+    found = ask(Where(api, data_dir, node), lambda client: client.evidence())
+    if json:
+        print_json(found)
+        return
+    from node.client.format import contradiction, count, vote
+
+    print_table(
+        [">block", "convicted", "signed twice", "reported by", ">burned, VOTE", "report"],
+        [
+            [
+                count(one.height),
+                one.account.label,
+                contradiction(one.first.kind, one.second.kind, one.signed_height, one.signed_view),
+                one.reporter.label,
+                "–" if one.burned_mvote is None else vote(one.burned_mvote, unit=False, aligned=True),
+                one.transaction_id,
+            ]
+            for one in found.convictions
+        ],
+        empty="nobody was convicted",
+    )
+    if not found.complete:
+        typer.echo("older ones may be missing: this node does not keep, or does not search, that far back", err=True)
+
+
 @app.command()
 def verify(data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson = False) -> None:
     """Recompute a whole chain from its genesis and compare it with what is stored.

@@ -28,6 +28,7 @@ from cli.signing import (
 if TYPE_CHECKING:
     from node.client.client import NodeClient
     from node.client.models import Account, CandidateDetail, CandidateList, Votes
+    from node.client.models import Candidate as CandidateModel
 
 app = new_app("Voting tokens: whom they are cast on, and the rule for new ones.")
 
@@ -140,6 +141,20 @@ def rule(
     confirm("Set this rule?", rows, signing)
     targets = tuple(RuleTarget(candidate=bytes.fromhex(account.account_key), share_bps=bps) for account, bps in named)
     sign_and_wait(signing, keystore, own, SetVotingRule(keep_bps=keep_bps, targets=targets), fee_uwatt)
+
+
+@app.command()
+def candidates(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson = False) -> None:
+    """Show how each candidate stands: its vote, its missed turns, and how many blocks it signs.
+
+    Two missed turns in a row suspend a candidate until it rejoins; who signs fewer than half of an epoch's blocks has
+    no vote in the next one; who contradicts itself is expelled (ecloud chain evidence).
+    """
+    found = ask(Where(api, data_dir, node), lambda client: client.candidates())
+    if json:
+        print_json(found)
+    else:
+        _print_standing(found)
 
 
 @app.command()
@@ -278,6 +293,48 @@ def _print_candidates(found: CandidateList) -> None:
         ],
         empty="there are no candidates",
     )
+
+
+def _print_standing(found: CandidateList) -> None:
+    from node.client.format import count, out_reason, participation, reputation
+
+    print_table(
+        [
+            "candidate",
+            "status",
+            ">weight",
+            "why none",
+            ">missed in a row",
+            ">missed",
+            ">signed",
+            ">reputation",
+            ">last",
+        ],
+        [
+            [
+                one.account.label,
+                _status_text(one),
+                count(one.committee_weight) if one.committee_weight else "–",
+                "" if one.out_reason is None else out_reason(one.out_reason),
+                count(one.missed_in_row),
+                count(one.missed_total),
+                participation(one.epoch_signed, one.epoch_counted) + (" low" if one.low_participation else ""),
+                reputation(one.reputation_milli),
+                count(one.last_mined_height),
+            ]
+            for one in found.candidates
+        ],
+        empty="there are no candidates",
+    )
+    typer.echo()
+    in_force = found.weighed_height + found.weights_delay_blocks
+    typer.echo(f"weighed again at block {count(found.weighed_height)}, in force from block {count(in_force)} on")
+
+
+def _status_text(one: CandidateModel) -> str:
+    from node.client.format import count
+
+    return one.status if one.suspended_height is None else f"{one.status} since {count(one.suspended_height)}"
 
 
 def _print_votes(votes: Votes) -> None:

@@ -5,7 +5,8 @@
    convicted twice for one deed, nor anew for what was done before being registered again.
 3. Guilty is whose node key it was in the committee of h, or, where that committee is not kept or does not hold the key,
    whose node key it is now.
-4. The guilty candidate's pool and frozen pots are burned, the stakes in it void, and it is expelled.
+4. The guilty candidate's pool and frozen pots are burned, the stakes in it void, and it is expelled. The receipt's note
+   says so, with what was burned: ``candidate_expelled 102400``, mvote.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def apply_report(execution: Execution, _account: bytes, payload: ReportEquivocat
             f"height {height} does not count: the member was registered at {member.registered_height}, the chain is at "
             f"{execution.height}",
         )
-    expel(state, guilty)
+    burned_mvote = expel(state, guilty)
     execution.concern(guilty)
-    execution.note = EXPELLED_NOTE
+    execution.note = f"{EXPELLED_NOTE} {burned_mvote}"
 
 
 def _holder_of(state: State, node_key: bytes, height: int) -> bytes | None:

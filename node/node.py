@@ -62,6 +62,7 @@ from node.serving import Serving
 from node.sync import Sync
 from node.trust import Trust
 from node.views.reader import Reader
+from node.views.standing import household_warning
 from node.worker import Worker
 from p2p.network import Banned, Connected, Disconnected, Network, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
@@ -186,6 +187,7 @@ class Node:
         self._finality = FinalityLog()
         self._warnings = Warnings()
         self._observer = Observer(parts.store)
+        self._household_warning: str | None = None
         self._started_at_ms = self._wall()
         self._stopping = trio.Event()
         self._damage: Damaged | None = None
@@ -378,6 +380,7 @@ class Node:
             for event in self._observer.block(reader, executed, skipped, finality_ms):
                 self.events.publish(event)
             producer = reader.party(header.producer).label
+            self._household_warning = household_warning(reader, self.node_key)
         self._log.info(
             "block",
             height=header.height,
@@ -463,6 +466,7 @@ class Node:
             "the disk is full: transactions are not accepted until there is room"
             if self._intake.file_is_full and not self._driver.disk_full
             else None,
+            self._household_warning,
             "no peers: check the network and the bootstrap addresses" if self._is_lonely() else None,
         )
         for sentence in new:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from consensus.certificates import signatures_of
 from consensus.chain_rules import ExecutedBlock
 from ledger.encoding import decode
 from ledger.keys import address_text
-from ledger.records import CANDIDATES, METERS, READINGS, Candidate, CandidateStatus, Meter, height_key
+from ledger.records import CANDIDATES, METERS, READINGS, SNAPSHOTS, Candidate, CandidateStatus, Meter, height_key
 from ledger.state import MAX_RECORD_BYTES, State
 from ledger.transactions import Kind, SubmitReading, Transaction
 from node.client.events import (
@@ -15,6 +16,7 @@ from node.client.events import (
     CandidateRejoined,
     CandidateSuspended,
     Equivocation,
+    LowParticipation,
     NodeEvent,
     ReadingAccepted,
     TransactionFinal,
@@ -27,12 +29,17 @@ _EMPTY: Final = (0, 0)
 
 
 class Observer:
-    """Remembers what a block changes — each meter's registers, each candidate's status — to tell what happened."""
+    """Remembers what a block changes — each meter's registers, each candidate's status and participation — to tell what
+    happened.
+    """
 
     def __init__(self, view: ChainView) -> None:
         state = State(view)
         self._registers = {key: (meter.import_wh, meter.export_wh) for key, meter in METERS.scan(state)}
         self._statuses = {key: candidate.status for key, candidate in CANDIDATES.scan(state)}
+        self._participation = {
+            key: (candidate.epoch_counted, candidate.epoch_signed) for key, candidate in CANDIDATES.scan(state)
+        }
 
     def block(
         self, reader: Reader, executed: ExecutedBlock, skipped: tuple[bytes, ...], finality_ms: int | None
@@ -71,7 +78,7 @@ class Observer:
                         accounts=concerned.get(index, []),
                     )
                 )
-        return events + self._changes(reader, executed)
+        return events + self._absences(reader, executed) + self._changes(reader, executed)
 
     def _reading(
         self, reader: Reader, transaction: Transaction, payload: SubmitReading, height: int
@@ -103,10 +110,39 @@ class Observer:
                 self._registers[key[1:]] = (meter.import_wh, meter.export_wh)
             if key[:1] != CANDIDATES.prefix or data is None:
                 continue
-            account, status = key[1:], decode(data, Candidate, MAX_RECORD_BYTES).status
+            account, candidate = key[1:], decode(data, Candidate, MAX_RECORD_BYTES)
+            status = candidate.status
+            self._participation[account] = (candidate.epoch_counted, candidate.epoch_signed)
             before, self._statuses[account] = self._statuses.get(account), status
             if before is not None and before != status:
                 events.append(_status_event(reader.party(account), height, status))
+        return events
+
+    def _absences(self, reader: Reader, executed: ExecutedBlock) -> list[NodeEvent]:
+        """At an epoch's end: who signed too little in it. The records say it no more: they begin anew."""
+        header, parameters = executed.block.header, reader.parameters
+        if header.height % parameters.epoch_blocks:
+            return []
+        now_in = SNAPSHOTS.get(reader.state, height_key(header.height))
+        assert now_in is not None, "it has just been taken"
+        members = {member.account for member in now_in.members}
+        committee, certificate = reader.committee(header.height - 1), executed.block.parent_certificate
+        signers = set() if certificate is None else set(signatures_of(certificate, committee) or ())
+        events: list[NodeEvent] = []
+        for index, seat in enumerate(committee.seats):
+            counted, signed = self._participation.get(seat.account, _EMPTY)
+            counted, signed = counted + (certificate is not None), signed + (index in signers)
+            if 2 * signed < counted and self._statuses.get(seat.account) != CandidateStatus.EXPELLED:
+                events.append(
+                    LowParticipation(
+                        account=reader.party(seat.account),
+                        height=header.height,
+                        signed=signed,
+                        counted=counted,
+                        leaves=seat.account not in members,
+                        weights_height=header.height + parameters.committee_delay_blocks,
+                    )
+                )
         return events
 
 

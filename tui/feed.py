@@ -36,7 +36,7 @@ from node.client.events import (
     ViewChanged,
     Warned,
 )
-from node.client.models import BlockSummary, Candidate, Draw, Genesis, Peer, Reading, Status
+from node.client.models import BlockSummary, Candidate, Conviction, Draw, Genesis, Peer, Reading, Status
 
 KEPT_BLOCKS: Final = 400
 PAGE_BLOCKS: Final = 100
@@ -52,9 +52,10 @@ class Part(Flag):
     CANDIDATES = auto()
     PEERS = auto()
     READINGS = auto()
+    EVIDENCE = auto()
 
 
-ALL_PARTS: Final = Part.STATUS | Part.BLOCKS | Part.DRAW | Part.CANDIDATES | Part.PEERS | Part.READINGS
+ALL_PARTS: Final = Part.STATUS | Part.BLOCKS | Part.DRAW | Part.CANDIDATES | Part.PEERS | Part.READINGS | Part.EVIDENCE
 
 _TOUCHES: Final[dict[type[ClientEvent], Part]] = {
     Back: ALL_PARTS,
@@ -65,7 +66,7 @@ _TOUCHES: Final[dict[type[ClientEvent], Part]] = {
     PeerConnected: Part.PEERS | Part.STATUS,
     PeerDisconnected: Part.PEERS | Part.STATUS,
     PeerBanned: Part.PEERS,
-    Equivocation: Part.CANDIDATES,
+    Equivocation: Part.CANDIDATES | Part.EVIDENCE,
     CandidateSuspended: Part.CANDIDATES,
     CandidateRejoined: Part.CANDIDATES,
     ViewChanged: Part.STATUS | Part.DRAW,
@@ -94,6 +95,8 @@ class Feed:
         self.blocks: list[BlockSummary] = []  # newest first, without gaps
         self.draw: Draw | None = None  # the next one
         self.candidates: list[Candidate] = []
+        self.weighed_height = 0  # when everybody is weighed again
+        self.convictions: list[Conviction] = []  # newest first
         self.peers: list[Peer] = []
         self.meter: str | None = None  # at the grid connection of the node's account
         self.readings: list[Reading] = []  # of that meter, newest period first
@@ -159,9 +162,12 @@ class Feed:
         elif part is Part.DRAW:
             self.draw = await self.client.draw()
         elif part is Part.CANDIDATES:
-            self.candidates = (await self.client.candidates()).candidates
+            found = await self.client.candidates()
+            self.candidates, self.weighed_height = found.candidates, found.weighed_height
         elif part is Part.PEERS:
             self.peers = (await self.client.peers()).peers
+        elif part is Part.EVIDENCE:
+            self.convictions = (await self.client.evidence()).convictions
         elif part is Part.READINGS:
             await self._read_readings()
 

@@ -17,7 +17,7 @@ from node.api.problems import ApiError
 from node.api.reading import ChainAccess, as_response
 from node.client import models
 from node.service import NodeService
-from node.views import blocks, draws, proofs, transactions
+from node.views import blocks, draws, evidence, proofs, transactions
 from node.views.reader import Reader, hex_key
 
 CBOR: Final = "application/cbor"
@@ -74,6 +74,10 @@ def _add_block_paths(router: APIRouter, service: NodeService, chain: ChainAccess
     )
     async def draw(height: Height, view: View = None) -> Response:
         return await chain.answer(lambda reader: draws.draw_view(reader, height, view, 0))
+
+    @router.get("/evidence", summary="Who was convicted of contradicting itself", responses=answers(examples.EVIDENCE))
+    async def convictions() -> Response:
+        return await chain.answer(evidence.evidence_list)
 
     @router.get("/blocks", summary="Final blocks, newest first", responses=answers(examples.BLOCKS))
     async def block_list(before: OptionalHeight = None, limit: Limit = PAGE) -> Response:

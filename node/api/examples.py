@@ -20,10 +20,13 @@ from node.client.models import (
     Committee,
     CommitteeMember,
     ConnectRequest,
+    ContradictingStatement,
+    Conviction,
     Done,
     Draw,
     DrawEntry,
     EngineStatus,
+    EvidenceList,
     FeederInfo,
     Finality,
     FrozenPot,
@@ -258,6 +261,26 @@ TRANSACTION: Final = Transaction(
 )
 TRANSACTIONS: Final = TransactionPage(transactions=[TRANSACTION], next_before="1200:0")
 PENDING: Final = PendingPage(transactions=[], total=0)
+EVIDENCE: Final = EvidenceList(
+    height=1_200,
+    convictions=[
+        Conviction(
+            height=1_131,
+            time_ms=_TIME_MS,
+            time=iso_time(_TIME_MS),
+            transaction_id=_ID,
+            account=GEORGE,
+            node_key=_KEY,
+            reporter=ANNE,
+            signed_height=1_129,
+            signed_view=0,
+            first=ContradictingStatement(kind="notarize", block_hash=_HASH, signature=_SIGNATURE),
+            second=ContradictingStatement(kind="notarize", block_hash="2b" * 32, signature="91" * 64),
+            burned_mvote=102_400,
+        )
+    ],
+    complete=True,
+)
 CANDIDATE: Final = Candidate(
     account=ANNE,
     status="active",
@@ -275,8 +298,12 @@ CANDIDATE: Final = Candidate(
     epoch_counted=48,
     epoch_signed=47,
     suspended_height=None,
+    committee_weight=100_000,
+    out_reason=None,
+    participation_bps=9_791,
+    low_participation=False,
 )
-CANDIDATES: Final = CandidateList(height=1_200, candidates=[CANDIDATE])
+CANDIDATES: Final = CandidateList(height=1_200, weighed_height=1_248, weights_delay_blocks=6, candidates=[CANDIDATE])
 CANDIDATE_DETAIL: Final = CandidateDetail(
     height=1_200, candidate=CANDIDATE, backers=[Backer(account=ANNE, shares=100_000, value_mvote=100_000)]
 )

@@ -105,6 +105,10 @@ class NodeClient:
         place = "next" if height is None else str(height)
         return await self._connection.get(f"/v1/draws/{place}", models.Draw, view=view)
 
+    async def evidence(self) -> models.EvidenceList:
+        """Who was convicted of contradicting itself."""
+        return await self._connection.get("/v1/evidence", models.EvidenceList)
+
     async def blocks(self, before: int | None = None, limit: int | None = None) -> models.BlockPage:
         return await self._connection.get("/v1/blocks", models.BlockPage, before=before, limit=limit)
 

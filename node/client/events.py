@@ -117,6 +117,20 @@ class CandidateRejoined(Model, frozen=True, kw_only=True, tag="candidate_rejoine
     height: int
 
 
+class LowParticipation(Model, frozen=True, kw_only=True, tag="low_participation"):
+    """At an epoch's end: of ``counted`` blocks it could have signed, it signed ``signed``, fewer than half.
+
+    ``leaves``: from ``weights_height`` on it has no vote; else it keeps it, for too much weight would leave at once.
+    """
+
+    account: Party
+    height: int
+    signed: int
+    counted: int
+    leaves: bool
+    weights_height: int
+
+
 class ViewChanged(Model, frozen=True, kw_only=True, tag="view_changed"):
     """A turn of the open height passed without a block."""
 
@@ -167,6 +181,7 @@ NodeEvent = (
     | Equivocation
     | CandidateSuspended
     | CandidateRejoined
+    | LowParticipation
     | ViewChanged
     | SyncProgress
     | Warned

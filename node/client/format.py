@@ -82,6 +82,30 @@ def part_bps(part: int, whole: int) -> int:
     return part * 10_000 // whole if whole else 0
 
 
+OUT_REASONS: Final = {
+    "low_participation": "signed too little",
+    "pool_too_small": "pool too small",
+    "not_weighed_yet": "not weighed yet",
+    "left_out": "left out when weighed",
+}
+
+
+def out_reason(word: str) -> str:
+    """Why a candidate has no vote, for people; see ``models.Candidate``."""
+    return OUT_REASONS.get(word, words(word))
+
+
+def participation(signed: int, counted: int) -> str:
+    """Blocks signed of those that could have been: ``47/48``; ``–`` before the first."""
+    return f"{signed}/{counted}" if counted else "–"
+
+
+def contradiction(first_kind: str, second_kind: str, height: int, view: int) -> str:
+    """What somebody signed: ``notarize twice at block 12, view 0``."""
+    kinds = f"{first_kind} twice" if first_kind == second_kind else f"{first_kind} and {second_kind}"
+    return f"{kinds} at block {count(height)}, view {view}"
+
+
 def size(size_bytes: int) -> str:
     """``1.5 KiB``, rounded down."""
     value, unit = size_bytes * 10, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.committee import is_absent
 from ledger.pools import frozen_mvote, withdrawable_mvote
 from ledger.records import (
     ACCOUNTS,
@@ -18,6 +19,7 @@ from ledger.records import (
 from ledger.transactions import Transaction
 from node.client import models
 from node.views.reader import NotFound, Reader, word
+from node.views.standing import Standing
 from node.views.transactions import role_words
 
 KEY_BYTES = 32
@@ -44,7 +46,9 @@ def member_list(reader: Reader) -> models.MemberList:
     return models.MemberList(height=reader.height, members=sorted(members, key=lambda one: one.account.label))
 
 
-def candidate_view(reader: Reader, account: bytes, candidate: Candidate, all_pools_mvote: int) -> models.Candidate:
+def candidate_view(
+    reader: Reader, account: bytes, candidate: Candidate, all_pools_mvote: int, standing: Standing
+) -> models.Candidate:
     active = candidate.status == CandidateStatus.ACTIVE
     return models.Candidate(
         account=reader.party(account),
@@ -66,6 +70,12 @@ def candidate_view(reader: Reader, account: bytes, candidate: Candidate, all_poo
         epoch_counted=candidate.epoch_counted,
         epoch_signed=candidate.epoch_signed,
         suspended_height=candidate.suspended_height or None,
+        committee_weight=standing.weights.get(account, 0),
+        out_reason=standing.out_reason(account, candidate),
+        participation_bps=candidate.epoch_signed * ALL_BPS // candidate.epoch_counted
+        if candidate.epoch_counted
+        else None,
+        low_participation=is_absent(candidate),
     )
 
 
@@ -79,10 +89,17 @@ def active_pools_mvote(reader: Reader) -> int:
 
 def candidate_list(reader: Reader) -> models.CandidateList:
     """All candidates, the largest pool first."""
-    pools = active_pools_mvote(reader)
-    candidates = [candidate_view(reader, account, one, pools) for account, one in CANDIDATES.scan(reader.state)]
+    pools, standing, epoch_blocks = active_pools_mvote(reader), Standing(reader), reader.parameters.epoch_blocks
+    candidates = [
+        candidate_view(reader, account, one, pools, standing) for account, one in CANDIDATES.scan(reader.state)
+    ]
     candidates.sort(key=lambda one: (-one.pool_mvote, one.account.label))
-    return models.CandidateList(height=reader.height, candidates=candidates)
+    return models.CandidateList(
+        height=reader.height,
+        weighed_height=(reader.height // epoch_blocks + 1) * epoch_blocks,
+        weights_delay_blocks=reader.parameters.committee_delay_blocks,
+        candidates=candidates,
+    )
 
 
 def candidate_detail(reader: Reader, who: str) -> models.CandidateDetail:
@@ -100,7 +117,7 @@ def candidate_detail(reader: Reader, who: str) -> models.CandidateDetail:
         for key, stake in STAKES.scan(reader.state, account)
     ]
     backers.sort(key=lambda one: (-one.shares, one.account.label))
-    view = candidate_view(reader, account, candidate, active_pools_mvote(reader))
+    view = candidate_view(reader, account, candidate, active_pools_mvote(reader), Standing(reader))
     return models.CandidateDetail(height=reader.height, candidate=view, backers=backers)
 
 
@@ -125,7 +142,9 @@ def account_view(reader: Reader, account: bytes, waiting: list[Transaction]) -> 
         next_nonce=next_nonce,
         pending_count=len(waiting),
         member=None if member is None else member_view(reader, account, member),
-        candidate=None if candidate is None else candidate_view(reader, account, candidate, active_pools_mvote(reader)),
+        candidate=None
+        if candidate is None
+        else candidate_view(reader, account, candidate, active_pools_mvote(reader), Standing(reader)),
     )
 
 

@@ -50,6 +50,7 @@ class Home:
     missed: int = 0
     missed_in_row: int = 0
     suspended_height: int | None = None
+    is_expelled: bool = False
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Neighbourhood:
     nonces: dict[str, int] = field(default_factory=dict)
     registers: dict[str, tuple[int, int]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    convictions: list[models.Conviction] = field(default_factory=list)
 
     # ------------------------------------------------------------------------------------------------ what happens
 
@@ -261,7 +263,45 @@ class Neighbourhood:
         return models.BlockPage(blocks=page, next_before=page[-1].height if page and page[-1].height > 1 else None)
 
     def candidates(self) -> models.CandidateList:
-        return models.CandidateList(height=self.height, candidates=[self._candidate(name) for name in NAMES])
+        return models.CandidateList(
+            height=self.height,
+            weighed_height=(self.height // 96 + 1) * 96,
+            weights_delay_blocks=6,
+            candidates=[self._candidate(name) for name in NAMES],
+        )
+
+    def evidence(self) -> models.EvidenceList:
+        return models.EvidenceList(height=self.height, convictions=self.convictions, complete=True)
+
+    def convict(self, name: str) -> events.Equivocation:
+        """The home has contradicted itself two blocks ago, and anne has reported it."""
+        time_ms = START_MS + self.height * BLOCK_MS
+        first, second = (
+            models.ContradictingStatement(
+                kind="notarize", block_hash=self._hash(half, self.height), signature="5a" * 64
+            )
+            for half in ("first", "second")
+        )
+        self.convictions.insert(
+            0,
+            models.Conviction(
+                height=self.height,
+                time_ms=time_ms,
+                time=iso_time(time_ms),
+                transaction_id=self._hash("report", self.height),
+                account=PARTIES[name],
+                node_key=NODE_KEYS[name].public_key.hex(),
+                reporter=PARTIES["anne"],
+                signed_height=self.height - 2,
+                signed_view=0,
+                first=first,
+                second=second,
+                burned_mvote=self.homes[name].pool_mvote,
+            ),
+        )
+        self.homes[name].is_expelled = True
+        self.homes[name].pool_mvote = 0
+        return events.Equivocation(account=PARTIES[name], height=self.height, convicted=True)
 
     def member(self, name: str) -> models.Member:
         return models.Member(
@@ -525,6 +565,8 @@ class Neighbourhood:
         home = self.homes[name]
         total = sum(other.pool_mvote for other in self.homes.values())
         status = CandidateStatus.ACTIVE if home.suspended_height is None else CandidateStatus.SUSPENDED
+        if home.is_expelled:
+            status = CandidateStatus.EXPELLED
         return models.Candidate(
             account=PARTIES[name],
             status=status.name.lower(),
@@ -542,6 +584,10 @@ class Neighbourhood:
             epoch_signed=self.height % 96,
             epoch_counted=self.height % 96,
             suspended_height=home.suspended_height,
+            committee_weight=0 if home.is_expelled else POOLS[name],
+            out_reason="expelled" if home.is_expelled else None,
+            participation_bps=10_000 if self.height % 96 else None,
+            low_participation=False,
         )
 
     def _meter(self, name: str) -> models.Meter:

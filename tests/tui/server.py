@@ -119,6 +119,8 @@ class RecordedNode:
                     return there.parameters()
                 case ["peers"]:
                     return there.peers()
+                case ["evidence"]:
+                    return there.evidence()
                 case ["candidates"]:
                     return there.candidates()
                 case ["meters"]:

@@ -3,7 +3,8 @@
 1. The next draw is shown until the reader steps back; Escape or ``n`` returns to it, and it is then followed.
 2. The ruler is the sum of all tickets, each candidate's part in its colour; ▼ marks where the number fell.
 3. Where turns were skipped a height has several draws, one per view; ``v`` goes through them.
-4. A height whose draw this node no longer keeps says so; nothing is drawn again here.
+4. ``f`` shows how each candidate stands, its faults, and who was convicted.
+5. A height whose draw this node no longer keeps says so; nothing is drawn again here.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from textual.widgets import Static
 
 from node.client import format as show
 from node.client.errors import ApiProblem, ClientError
-from node.client.models import BlockSummary, Draw, DrawEntry, Party
+from node.client.models import BlockSummary, Candidate, Draw, DrawEntry, Party
 from tui.background import in_background
+from tui.dialogs.standing import StandingDialog
 from tui.drawing import Segment, lane, ruler
 from tui.feed import Part
 from tui.palette import ATTENTION, FOREGROUND, GOOD, MUTED, PRIMARY, WRONG
@@ -44,7 +46,8 @@ COLUMNS: Final = (
     Column("chance", 7, right=True),
     Column("missed", 6, right=True),
     Column("produced", 8, right=True, from_width=84),
-    Column("status", 16, from_width=100),
+    Column("signed", 7, right=True, from_width=94),
+    Column("status", 16, from_width=104),
 )
 NAME_CELLS: Final = 10
 WON_CELLS: Final = 14
@@ -70,6 +73,7 @@ class ElectionScreen(LiveScreen):
         Binding("n,escape", "next", "Next draw", key_display="n", tooltip="the next draw, and follow it"),
         Binding("v", "view", "View", tooltip="the draws of the turns skipped at this height"),
         Binding("b", "block", "Block", tooltip="the block of this height"),
+        Binding("f", "faults", "Faults", tooltip="who has a vote, missed turns, low participation, convictions"),
     ]
 
     def body(self) -> ComposeResult:
@@ -100,6 +104,8 @@ class ElectionScreen(LiveScreen):
             self._shown = self.session.feed.draw
         if parts & (Part.DRAW | Part.CANDIDATES | Part.BLOCKS):
             self._show_all()
+        if parts & (Part.CANDIDATES | Part.EVIDENCE) and isinstance(self.app.screen, StandingDialog):
+            self.app.screen.refresh_from_feed()
 
     # ------------------------------------------------------------------------------------------------ stepping
 
@@ -126,6 +132,9 @@ class ElectionScreen(LiveScreen):
     def action_block(self) -> None:
         if self._shown is not None and not self._shown.is_next:
             self.post_message(Go("chain", str(self._shown.height)))
+
+    def action_faults(self) -> None:
+        self.app.push_screen(StandingDialog(self.session))
 
     @on(LiveTable.Opened, "#entries")
     def open_candidate(self, event: LiveTable.Opened) -> None:
@@ -217,8 +226,13 @@ class ElectionScreen(LiveScreen):
             chance,
             Text(str(missed), ATTENTION if missed else MUTED, end=""),
             "" if candidate is None else show.count(candidate.produced_total),
+            "" if candidate is None else self._participation(candidate),
             Text(status, {"active": GOOD, "suspended": ATTENTION}.get(status, WRONG), end=""),
         )
+
+    def _participation(self, candidate: Candidate) -> Text:
+        text = show.participation(candidate.epoch_signed, candidate.epoch_counted)
+        return Text(text, ATTENTION if candidate.low_participation else MUTED, end="")
 
     def _show_winners(self, blocks: list[BlockSummary]) -> None:
         """A lane for each candidate, those who won most first."""

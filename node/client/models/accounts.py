@@ -11,7 +11,15 @@ class FrozenPot(Model, frozen=True, kw_only=True):
 
 
 class Candidate(Model, frozen=True, kw_only=True):
-    """``pool_share_bps``: of all active pools. ``pool_mvote`` grows by ``frozen_mvote`` as its pots are released."""
+    """``pool_share_bps``: of all active pools. ``pool_mvote`` grows by ``frozen_mvote`` as its pots are released.
+
+    ``committee_weight``: its vote on the next height, 0 if it has none, and then ``out_reason`` says why:
+    ``low_participation`` (it signed fewer than half of the blocks of the epoch before), ``suspended``, ``expelled``,
+    ``pool_too_small``, ``not_weighed_yet`` (it came after the weights were last taken), ``left_out`` (it had no vote
+    in the epoch before either, and was suspended or signed too little when weighed). ``participation_bps``: blocks of
+    this epoch that it signed, None before there was one to sign; ``low_participation``: as it stands, the next epoch
+    will be without it.
+    """
 
     account: Party
     status: str
@@ -29,10 +37,20 @@ class Candidate(Model, frozen=True, kw_only=True):
     epoch_counted: int
     epoch_signed: int
     suspended_height: int | None
+    committee_weight: int
+    out_reason: str | None
+    participation_bps: int | None
+    low_participation: bool
 
 
 class CandidateList(Model, frozen=True, kw_only=True):
+    """``weighed_height``: the end of this epoch, when everybody is weighed again; in force ``weights_delay_blocks``
+    later.
+    """
+
     height: int
+    weighed_height: int
+    weights_delay_blocks: int
     candidates: list[Candidate]
 
 

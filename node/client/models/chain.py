@@ -213,6 +213,45 @@ class Transaction(Model, frozen=True, kw_only=True):
     note: str | None
 
 
+class ContradictingStatement(Model, frozen=True, kw_only=True):
+    """``kind``: proposal, notarize, nullify or finalize. ``block_hash`` is None for nullify."""
+
+    kind: str
+    block_hash: str | None
+    signature: str
+
+
+class Conviction(Model, frozen=True, kw_only=True):
+    """One equivocation that is in a block: the report ``transaction_id`` at ``height``, and what ``account`` signed.
+
+    ``reporter``: who reported it. ``signed_height``, ``signed_view``: of the two statements. ``burned_mvote``: the pool
+    with its frozen pots; None where the receipt does not say.
+    """
+
+    height: int
+    time_ms: int
+    time: str
+    transaction_id: str
+    account: Party
+    node_key: str
+    reporter: Party
+    signed_height: int
+    signed_view: int
+    first: ContradictingStatement
+    second: ContradictingStatement
+    burned_mvote: int | None
+
+
+class EvidenceList(Model, frozen=True, kw_only=True):
+    """All convictions, newest first. ``complete``: False where older ones may be pruned, or lie further back in an
+    account's history than is searched.
+    """
+
+    height: int
+    convictions: list[Conviction]
+    complete: bool
+
+
 class TransactionPage(Model, frozen=True, kw_only=True):
     """``next_before`` is ``height:index``, to be sent back as ``before``."""
 
