@@ -128,7 +128,8 @@ def _same(left: Any, right: Any) -> bool:
 
 def decode(data: bytes, type_: type[T], max_bytes: int) -> T:
     """Decodes exactly one ``type_`` of at most ``max_bytes``. Errors: EncodingError."""
-    if not (isinstance(type_, type) and issubclass(type_, Wire)):
+    named: object = type_  # an annotated tuple, for instance, is no class
+    if not (isinstance(named, type) and issubclass(named, Wire)):
         return convert(decode_plain(data, max_bytes), type_)
     converted = convert_loosely(_load(data, max_bytes), type_)
     require_encoding(converted, data)

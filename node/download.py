@@ -192,6 +192,10 @@ class Download(Generic[T]):
         """What is held, and what was taken and not applied."""
         return sum(served.size_bytes for served in self._held.values()) + sum(taken[3] for taken in self._taken)
 
+    def awaits(self, ask: Ask) -> bool:
+        """True until the range is here, or whoever was asked for it is gone or blamed."""
+        return ask.first in self._ranges and ask.number in self._ranges[ask.first][1]
+
     def is_passed_over(self, peer: str, now_ms: int) -> bool:
         return peer in self._peers and self._peers[peer].passed_over_until_ms > now_ms
 
@@ -210,9 +214,10 @@ class Download(Generic[T]):
 
     def answered(self, ask: Ask, blocks: tuple[T, ...], size_bytes: int, now_ms: int) -> Blame | None:
         """The peer answered with these blocks, not verified. Returns whom to blame for the answer's form."""
+        awaited = self.awaits(ask)
         peer = self._close(ask)
-        if peer is None:
-            return None
+        if peer is None or not awaited:
+            return None  # it is late, or its peer was blamed already
         if not blocks:
             return self._blame(ask.peer, Misconduct.EMPTY, f"claims {peer.height}, asked for {ask.first}", now_ms)
         if len(blocks) > ask.count:
@@ -223,9 +228,8 @@ class Download(Generic[T]):
         peer.ms_per_block = _smoothed(peer.ms_per_block, took_ms / len(blocks))
         peer.count = min(MAX_COUNT, 2 * len(blocks))
         self._usual_ms = _smoothed(self._usual_ms, took_ms)
-        if ask.first in self._ranges and ask.number in self._ranges[ask.first][1]:
-            del self._ranges[ask.first]  # others that were asked for it are late
-            self._hold(Served(ask.peer, ask.first, blocks, size_bytes))
+        del self._ranges[ask.first]  # others that were asked for it are late
+        self._hold(Served(ask.peer, ask.first, blocks, size_bytes))
         return None
 
     def refused(self, ask: Ask, now_ms: int) -> None:
@@ -363,7 +367,7 @@ class Download(Generic[T]):
     def _withdraw(self, ask: Ask) -> None:
         """Nobody waits for this request any more: others are asked if nobody else was."""
         self._asks.pop(ask.number, None)
-        if ask.first in self._ranges and ask.number in self._ranges[ask.first][1]:
+        if self.awaits(ask):
             numbers = self._ranges[ask.first][1]
             numbers.remove(ask.number)
             if not numbers:

@@ -49,14 +49,15 @@ from consensus.verifier import Verifier
 from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError
 from ledger.transactions import Transaction
+from node.batches import Prepared, Row
+from node.catch_up import ServedBlockInvalid
 from node.chain import NodeChain
 from node.clock import WallClock, monotonic_ms
 from node.journal import load_contents, to_record
 from node.judge import Judge
 from node.log import Log
 from node.parcels import pack
-from node.protocol import StoredBlock, node_key_of
-from node.sync import ServedBlockInvalid
+from node.protocol import node_key_of
 from node.worker import Worker
 from p2p.network import Network, PeerId, Verdict
 from storage.errors import DiskFull
@@ -98,7 +99,7 @@ class _Body:
 
 @dataclass(frozen=True, slots=True)
 class _Imported:
-    blocks: tuple[StoredBlock, ...]
+    prepared: Prepared
     done: trio.MemorySendChannel[ServedBlockInvalid | None]
 
 
@@ -126,11 +127,14 @@ class Helper(Protocol):
     def equivocation(self, evidence: Evidence) -> None: ...
 
     def committed(
-        self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None, skipped: tuple[bytes, ...]
+        self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int, skipped: tuple[bytes, ...]
     ) -> None:
-        """After each block, in order; ``finality_ms`` is None for an imported one, ``skipped`` are the accounts of the
-        leaders whose turns passed without a block.
+        """After each block that was agreed on here; ``skipped`` are the accounts of the leaders whose turns passed
+        without a block.
         """
+
+    def imported(self, row: Row) -> None:
+        """After blocks that were fetched."""
 
 
 class Driver:
@@ -197,13 +201,13 @@ class Driver:
     def body(self, block_hash: bytes) -> Block | None:
         return self._engine.body(block_hash)
 
-    async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
-        """Verifies, executes and commits blocks that follow the tip; others are passed over. Errors:
-        ServedBlockInvalid; trio.EndOfChannel when the driver failed meanwhile.
+    async def import_blocks(self, prepared: Prepared) -> None:
+        """Executes and commits blocks that follow the tip, all their signatures checked; others are passed over.
+        Errors: ServedBlockInvalid; trio.EndOfChannel when the driver failed meanwhile.
         """
         done, result = trio.open_memory_channel[ServedBlockInvalid | None](1)
         async with result:
-            await self._send.send(_Imported(blocks, done))
+            await self._send.send(_Imported(prepared, done))
             failure = await result.receive()
         if failure is not None:
             raise failure
@@ -325,8 +329,8 @@ class Driver:
                 return engine.on_block_executed(height, block_hash, result is not None, now)
             case _Body(block=block):
                 return engine.on_body(block, now)
-            case _Imported(blocks=blocks, done=done):
-                await self._import(blocks, done, nursery)
+            case _Imported(prepared=prepared, done=done):
+                await self._import(prepared, done, nursery)
                 return []
             case _Leave():
                 return []
@@ -414,36 +418,40 @@ class Driver:
 
     async def _import(
         self,
-        blocks: tuple[StoredBlock, ...],
+        prepared: Prepared,
         done: trio.MemorySendChannel[ServedBlockInvalid | None],
         nursery: trio.Nursery,
     ) -> None:
         failure: ServedBlockInvalid | None = None
         before = self._chain.height
-        for stored in blocks:
-            if self._chain.height == self._halt_height and self._halt_height:
-                break
+        highest = self._halt_height or prepared.blocks[-1].height
+        while rest := [block for block in prepared.blocks if self._chain.height < block.height <= highest]:
             try:
-                found = await self._worker.do(partial(self._chain.execute_stored, stored, self._verifier))
+                row = await self._worker.do(partial(self._chain.execute_row, rest))
             except (InvalidBlock, EncodingError) as error:
                 failure = ServedBlockInvalid(str(error))
                 break
-            if found is not None:
-                executed, certificate = found
-                await self._store(executed, certificate, None)
+            if row is None:
+                break
+            await self.until_written(partial(self._chain.commit_row, row))
+            await self._stored(row.last)
+            self._helper.imported(row)
         if self._chain.height > before:
             await self._open_next(nursery)
         with suppress(trio.BrokenResourceError):  # whoever waited for it has been stopped
             await done.send(failure)
 
-    async def _store(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None) -> None:
+    async def _store(self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int) -> None:
         draw = self._chain.open.draw
         skipped = tuple(draw.leader_account(view) for view in range(executed.block.header.view))
         await self.until_written(partial(self._chain.commit, executed, certificate))
-        await self.until_written(partial(self._journal.clear_through, executed.block.header.height))
+        await self._stored(executed.block.header.height)
+        self._helper.committed(executed, certificate, finality_ms, skipped)
+
+    async def _stored(self, height: int) -> None:
+        await self.until_written(partial(self._journal.clear_through, height))
         self._executed.clear()
         self._closed_at_ms = monotonic_ms()
-        self._helper.committed(executed, certificate, finality_ms, skipped)
 
     async def _open_next(self, nursery: trio.Nursery) -> None:
         """Opens the height after the tip with what the journal holds of it."""

@@ -7,7 +7,7 @@ from typing import Final
 
 FINALITY_REMEMBERED: Final = 100
 HEIGHTS_REMEMBERED: Final = 10_000
-RATE_WINDOW_BLOCKS: Final = 256
+RATE_WINDOW_BLOCKS: Final = 4_096
 
 
 class FinalityLog:

@@ -7,7 +7,7 @@ a simulation; ``node.run`` opens the real ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,14 +22,17 @@ from consensus.chain_rules import ExecutedBlock
 from consensus.committee import Committee
 from consensus.engine import Engine, Evidence
 from consensus.verifier import KeySigner, SignatureVerifier
-from ledger.encoding import encode
+from ledger.block import InvalidBlock
+from ledger.encoding import EncodingError, encode
 from ledger.genesis import Genesis, chain_id
 from ledger.keys import SigningKey
 from ledger.refusal import TransactionRefused
 from ledger.transactions import Transaction
 from node import clock
 from node.announcements import Announcements
+from node.batches import Prepared, Row, prepare
 from node.caretaker import Caretaker
+from node.catch_up import ServedBlockInvalid
 from node.chain import NodeChain
 from node.client.events import (
     Equivocation,
@@ -59,6 +62,7 @@ from node.protocol import PROTOCOL_VERSION, Status, StoredBlock, topic
 from node.service import LiveStatus
 from node.services import Services, TaskStatus
 from node.serving import Serving
+from node.signature_checker import InlineChecker, SignatureChecker
 from node.sync import Sync
 from node.trust import Trust
 from node.views.reader import Reader
@@ -100,6 +104,7 @@ class Parts:
     wall: clock.WallClock
     worker: Worker
     random: Random
+    checker: SignatureChecker = field(default_factory=InlineChecker)
 
 
 class Node:
@@ -112,7 +117,7 @@ class Node:
         self._network = parts.network
         self._log = get("node")
         self._store = parts.store
-        signatures = SignatureCache()
+        self._signatures = signatures = SignatureCache()
         verifier = SignatureVerifier(chain_id(parts.genesis))
         self._chain = chain = NodeChain(parts.store, parts.genesis, parts.node_key, verifier, signatures)
         self._parameters = chain.open.parameters
@@ -334,8 +339,24 @@ class Node:
     def held_certificates(self, height: int) -> tuple[Certificate, ...]:
         return self._driver.held_certificates(height)
 
-    async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
-        await self._driver.import_blocks(blocks)
+    @property
+    def height(self) -> int:
+        return self._chain.height
+
+    async def prepare(self, blocks: tuple[StoredBlock, ...]) -> Prepared:
+        try:
+            prepared = await self._parts.worker.do(partial(prepare, blocks, self._signatures))
+        except (InvalidBlock, EncodingError) as error:
+            raise ServedBlockInvalid(str(error)) from error
+        if not await self._parts.checker.are_good(prepared.unverified):
+            raise ServedBlockInvalid("a transaction is not signed by its sender")
+        return prepared
+
+    async def import_blocks(self, prepared: Prepared) -> None:
+        await self._driver.import_blocks(prepared)
+
+    async def rest(self) -> None:
+        await self._parts.checker.rest()
 
     # -- driver.Helper
 
@@ -368,9 +389,10 @@ class Node:
             self.events.publish(Equivocation(account=account, height=statement.height, convicted=False))
 
     def committed(
-        self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int | None, skipped: tuple[bytes, ...]
+        self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int, skipped: tuple[bytes, ...]
     ) -> None:
         header = executed.block.header
+<<<<<<< Updated upstream
         self._intake.revise(executed)
         self._finality.committed(header.height, finality_ms, clock.monotonic_ms())
         if finality_ms is not None:
@@ -381,18 +403,53 @@ class Node:
                 self.events.publish(event)
             producer = reader.party(header.producer).label
             self._household_warning = household_warning(reader, self.node_key)
+=======
+        self._metrics.finality.observe(finality_ms / 1000)
+        self._settled(executed, finality_ms, skipped)
+>>>>>>> Stashed changes
         self._log.info(
             "block",
             height=header.height,
             hash=executed.hash.hex()[:12],
-            producer=producer,
+            producer=self._label(header.producer),
             view=header.view,
             transactions=len(executed.transactions),
             finality_ms=finality_ms,
         )
-        self._joining.look()
-        is_ours = finality_ms is not None and header.producer == self._own_account()
-        self._finals.put(_Final(header, certificate, is_ours))
+        self._finals.put(_Final(header, certificate, header.producer == self._own_account()))
+
+    def imported(self, row: Row) -> None:
+        watched = len(self.events) > 0
+        for executed, skipped in zip(row.executed, row.skipped, strict=True):
+            if watched or len(self._intake.mempool) > 0:
+                self._settled(executed, None, skipped)
+            else:
+                self._finality.committed(executed.block.header.height, None, clock.monotonic_ms())
+        if not watched:
+            self._observer = Observer(self._store)  # instead of having shown it every block
+        header = row.executed[-1].block.header
+        self._log.info(
+            "blocks fetched",
+            first=row.committed[0].height,
+            height=header.height,
+            hash=row.executed[-1].hash.hex()[:12],
+            transactions=sum(len(executed.transactions) for executed in row.executed),
+            target=self._sync.progress().target,
+            blocks_per_second=self._finality.blocks_per_second(clock.monotonic_ms()),
+        )
+        self._finals.put(_Final(header, row.certificate, is_ours=False))
+
+    def _settled(self, executed: ExecutedBlock, finality_ms: int | None, skipped: tuple[bytes, ...]) -> None:
+        """After every block: the mempool, and whoever watches."""
+        self._intake.revise(executed)
+        self._finality.committed(executed.block.header.height, finality_ms, clock.monotonic_ms())
+        with self._store.snapshot() as view:
+            for event in self._observer.block(Reader(view, self), executed, skipped, finality_ms):
+                self.events.publish(event)
+
+    def _label(self, account: bytes) -> str:
+        with self._store.snapshot() as view:
+            return Reader(view, self).party(account).label
 
     # -- services
 

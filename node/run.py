@@ -27,6 +27,7 @@ from node.founding import NODE_KEY_NAME, FoundingError, read_genesis
 from node.key_files import KeyFileError, KeyFileMissing, load_seed
 from node.log import get
 from node.node import Node, Parts
+from node.signature_checker import ProcessChecker
 from node.worker import ThreadWorker
 from p2p.addresses import parse_address
 from p2p.joining import Joining, RelayRole
@@ -80,6 +81,7 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
             wall=clock.system_wall_ms,
             worker=ThreadWorker(),
             random=SystemRandom(),
+            checker=ProcessChecker(get("sync")),
         )
         try:
             await _serve(parts, network, directory, configuration)

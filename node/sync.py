@@ -1,17 +1,17 @@
-"""Staying level with the others: who stands where, and fetching what is missing here.
+"""Staying level with the others: who stands where, and that what is missing here is fetched.
 
 1. At connection, and whenever one of two may be behind, nodes exchange a ``Status``. Another chain or version ends the
    acquaintance with a ban. Nothing is kept of a peer that is not connected.
-2. While some peer stands higher, ranges of committed blocks are fetched from one such peer and handed to the driver,
-   which verifies and executes each one. The next range is fetched while one is applied. A peer that serves a wrong
-   block, or none of those it claims to have, loses score; it is passed over for a while, and so is one that does not
-   answer, and the next is asked at once.
+2. While some peer stands higher, committed blocks are fetched from all that have them and handed to the driver, which
+   verifies and executes them (``node.catch_up``). A peer that serves a wrong block, or none of those it claims to have,
+   loses score and its claims.
 3. Gossip is not relied on: when no block was committed for 2Δ, or somebody speaks of a height that no peer has claimed,
    two peers taken at random are asked where they stand, at most twice per Δ.
 4. Where the network stands is what more than a third of the weight claims, so that no liar can make this node believe
    that it is behind; while less than that is heard, the highest claim.
 5. Peers' clocks are compared at every exchange. If the median of the differences exceeds the tolerance, the node says
    so: its own clock is the likelier to be wrong.
+6. A peer that does not answer is asked nothing for PASSED_OVER_S.
 """
 
 from __future__ import annotations
@@ -28,21 +28,18 @@ import trio
 from consensus.block import MAX_BLOCK_BYTES, Block, Certificate
 from consensus.committee import Committee
 from ledger.encoding import EncodingError, decode, encode
+from node import catch_up
+from node.catch_up import CatchUp
 from node.clock import WallClock, monotonic_ms
 from node.log import Log
 from node.protocol import (
-    BLOCKS,
     BODY,
     CERTIFICATES,
-    MAX_RANGE,
     MAX_SMALL_BYTES,
     PROTOCOL_VERSION,
     STATUS,
-    BlockRange,
     HeldCertificates,
     Status,
-    StoredBlock,
-    StoredBlocks,
     node_key_of,
 )
 from p2p.network import (
@@ -63,11 +60,7 @@ PASSED_OVER_S: Final = 10.0
 ASKED_AT_ONCE: Final = 2
 
 
-class ServedBlockInvalid(Exception):
-    """A peer served a block that is not the chain's."""
-
-
-class Chain(Protocol):
+class Chain(catch_up.Chain, Protocol):
     """What sync needs of the node's chain and driver."""
 
     def status(self) -> Status: ...
@@ -76,9 +69,6 @@ class Chain(Protocol):
         """Of the open height."""
 
     def body_is_bound(self, block: Block) -> bool: ...
-
-    async def import_blocks(self, blocks: tuple[StoredBlock, ...]) -> None:
-        """Verifies, executes and commits blocks that follow the tip. Errors: ServedBlockInvalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +104,20 @@ class Sync:
         self._wall = wall
         self._random = random
         self._log = log
-        self._highest_wanted = halt_height or math.inf
+        self._catch_up = CatchUp(network, chain, random, self._caught, log, halt_height)
         self._claims: dict[PeerId, int] = {}
         self._clock_offsets_ms: dict[PeerId, int] = {}
         self._passed_over_until: dict[PeerId, float] = {}
         self._asking: set[PeerId] = set()
         self._rumour = 0
-        self._wake = trio.Event()
+        self._rumoured = trio.Event()
         self.met_someone = trio.Event()  # set once any peer has told where it stands
         network.serve(STATUS, self._serve_status)
 
     # -- what others may ask of this module
 
     def progress(self) -> Progress:
-        height = self._chain.status().height
+        height = self._chain.height
         return Progress(height, max(height, _standing(self._claims, self._chain.committee())))
 
     def claims(self) -> dict[PeerId, int]:
@@ -140,9 +130,9 @@ class Sync:
 
     def heard_of_height(self, height: int) -> None:
         """Someone speaks of a height above ours: look around if no peer has claimed it."""
-        if height > max(self._rumour, *self._claims.values(), self._chain.status().height):
+        if height > max(self._rumour, *self._claims.values(), self._chain.height):
             self._rumour = height
-            self._wake.set()
+            self._rumoured.set()
 
     async def tell_status(self, peer: PeerId) -> None:
         """Exchanges statuses with one peer, so that whoever is behind learns it."""
@@ -230,72 +220,27 @@ class Sync:
                         self._forget(peer)
 
     async def run_catch_up(self) -> None:
-        """Fetches what is missing, for ever."""
+        """Looks around and fetches what is missing, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_around)
+            await self._catch_up.run({peer: (height, 0) for peer, height in self._claims.items()})
+
+    async def _look_around(self) -> None:
+        """Rule 3."""
         looked_at_s = -math.inf
         async with trio.open_nursery() as nursery:
             while True:
-                self._wake = trio.Event()
-                height = self._chain.status().height
-                while await self._catch_up():
-                    pass
+                self._rumoured = trio.Event()
+                height = self._chain.height
                 with trio.move_on_after(2 * self._delta_s):
-                    await self._wake.wait()
-                stands_still = not self._wake.is_set() and self._chain.status().height == height
-                rumoured = self._rumour > self._chain.status().height
+                    await self._rumoured.wait()
+                stands_still = not self._rumoured.is_set() and self._chain.height == height
+                rumoured = self._rumour > self._chain.height
                 if (stands_still or rumoured) and trio.current_time() - looked_at_s >= self._delta_s / 2:
                     looked_at_s = trio.current_time()
                     self._rumour = 0
                     for peer in self._reachable()[:ASKED_AT_ONCE]:
                         nursery.start_soon(self.tell_status, peer)
-
-    async def _catch_up(self) -> bool:
-        """Fetches from one peer that claims more than is here, or passes it over; False when there is none."""
-        height = self._chain.status().height
-        if height >= self._highest_wanted:
-            return False
-        ahead = [peer for peer in self._reachable() if self._claims.get(peer, 0) > height]
-        if not ahead:
-            return False
-        peer = ahead[0]
-        target = int(min(self._claims[peer], self._highest_wanted))
-        sender, receiver = trio.open_memory_channel[tuple[int, tuple[StoredBlock, ...]]](1)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._fetch_ranges, peer, height + 1, target, sender)
-            async with receiver:
-                async for last, blocks in receiver:
-                    try:
-                        await self._apply(blocks, last)
-                    except ServedBlockInvalid as error:
-                        self._caught(peer, Offence.INVALID_MESSAGE, f"served block: {error}")
-                        nursery.cancel_scope.cancel()
-        if self._chain.status().height < target:
-            self._pass_over(peer, RequestRefused("it did not serve all it claims to have"))
-        return True
-
-    async def _apply(self, blocks: tuple[StoredBlock, ...], last: int) -> None:
-        await self._chain.import_blocks(blocks)
-        if self._chain.status().height < last:
-            raise ServedBlockInvalid("not the blocks that were asked for")
-
-    async def _fetch_ranges(
-        self, peer: PeerId, first: int, target: int, sender: trio.MemorySendChannel[tuple[int, tuple[StoredBlock, ...]]]
-    ) -> None:
-        async with sender:
-            while first <= target:
-                count = min(MAX_RANGE, target - first + 1)
-                answer = await self._ask(peer, BLOCKS, encode(BlockRange(first=first, count=count)))
-                if answer is None:
-                    return
-                try:
-                    blocks = decode(answer, StoredBlocks, MAX_RESPONSE_BYTES)
-                except EncodingError as error:
-                    self._caught(peer, Offence.INVALID_MESSAGE, f"blocks: {error}")
-                    return
-                if not 0 < len(blocks) <= count:
-                    self._caught(peer, Offence.PROTOCOL_VIOLATION, f"claims {target}, serves {len(blocks)} of {count}")
-                    return
-                first += len(blocks)
-                await sender.send((first - 1, blocks))
 
     # -- bookkeeping
 
@@ -315,9 +260,8 @@ class Sync:
         if all(info.peer != peer for info in self._network.peers()):
             return  # gone while it was asked: there will be no event to forget it by
         self._claims[peer] = status.height
+        self._catch_up.claims(peer, status.height, 0)
         self.met_someone.set()
-        if status.height > self._chain.status().height:
-            self._wake.set()
 
     async def _body_from(self, peer: PeerId, block_hash: bytes) -> Block | None:
         answer = await self._ask(peer, BODY, block_hash)
@@ -355,6 +299,7 @@ class Sync:
 
     def _forget(self, peer: PeerId) -> None:
         self._claims.pop(peer, None)
+        self._catch_up.gone(peer)
         self._clock_offsets_ms.pop(peer, None)
 
     def _reachable(self, preferred: Iterable[PeerId] = ()) -> list[PeerId]:
