@@ -45,6 +45,7 @@ SCENES = {
     "account": scene("c", "slash", "=george", "enter", "?pool 244"),
     "next_draw": scene("e", "?anne is to produce"),
     "skipped_turn": scene("e", "?is to produce", "left", "left", "?george produced"),
+    "faults": scene("e", "?is to produce", "f", "?Convictions"),
     "wallet": scene("w", "?249.37", "?transfer"),
     "send": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "tab", "tab", "=eggs"),
     "confirm": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "enter", "?password"),

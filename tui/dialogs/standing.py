@@ -45,11 +45,11 @@ class StandingDialog(ModalScreen[None]):
             self._candidates(feed.candidates),
             Text(),
             Text(
-                f"Weighed again at block {show.count(feed.weighed_height)}. Two turns missed in a row suspend; who",
+                f"Weighed again at block {show.count(feed.weighed_height)}. Two turns missed in a row suspend; who signs "
+                "fewer than half of an epoch's blocks has no vote in the next; who signs two statements that contradict "
+                "each other is expelled, and its pool burned.",
                 MUTED,
             ),
-            Text("signs fewer than half of an epoch's blocks has no vote in the next; who signs two", MUTED),
-            Text("statements that contradict each other is expelled, and its pool burned.", MUTED),
             Text(),
             Text("Convictions", f"bold {PRIMARY}"),
             *([self._conviction(one) for one in feed.convictions] or [Text("none", MUTED)]),
