@@ -392,26 +392,14 @@ class Node:
         self, executed: ExecutedBlock, certificate: Certificate, finality_ms: int, skipped: tuple[bytes, ...]
     ) -> None:
         header = executed.block.header
-<<<<<<< Updated upstream
-        self._intake.revise(executed)
-        self._finality.committed(header.height, finality_ms, clock.monotonic_ms())
-        if finality_ms is not None:
-            self._metrics.finality.observe(finality_ms / 1000)
-        with self._store.snapshot() as view:
-            reader = Reader(view, self)
-            for event in self._observer.block(reader, executed, skipped, finality_ms):
-                self.events.publish(event)
-            producer = reader.party(header.producer).label
-            self._household_warning = household_warning(reader, self.node_key)
-=======
         self._metrics.finality.observe(finality_ms / 1000)
         self._settled(executed, finality_ms, skipped)
->>>>>>> Stashed changes
+        producer = self._look_at_tip(header)
         self._log.info(
             "block",
             height=header.height,
             hash=executed.hash.hex()[:12],
-            producer=self._label(header.producer),
+            producer=producer,
             view=header.view,
             transactions=len(executed.transactions),
             finality_ms=finality_ms,
@@ -428,6 +416,7 @@ class Node:
         if not watched:
             self._observer = Observer(self._store)  # instead of having shown it every block
         header = row.executed[-1].block.header
+        self._look_at_tip(header)
         self._log.info(
             "blocks fetched",
             first=row.committed[0].height,
@@ -447,9 +436,13 @@ class Node:
             for event in self._observer.block(Reader(view, self), executed, skipped, finality_ms):
                 self.events.publish(event)
 
-    def _label(self, account: bytes) -> str:
+    def _look_at_tip(self, header: Header) -> str:
+        """What else a new tip is looked at for. Returns the producer's name."""
+        self._joining.look()
         with self._store.snapshot() as view:
-            return Reader(view, self).party(account).label
+            reader = Reader(view, self)
+            self._household_warning = household_warning(reader, self.node_key)
+            return reader.party(header.producer).label
 
     # -- services
 
