@@ -85,8 +85,13 @@ class PortMapping:
                 break
         else:
             raise NoMapping("the router refuses")
-        host = router.externalipaddress()
-        if not host or not ipaddress.ip_address(host).is_global:
+        try:
+            host = router.externalipaddress()
+            is_global = ipaddress.ip_address(host).is_global
+        except Exception as error:
+            # As in _router; or it answers with what is no address.
+            raise NoMapping(f"the router tells no outside address: {error}") from error
+        if not is_global:
             raise NoMapping(f"the router's outside address, {host}, is none of the internet's")
         return TcpAddress("ip6" if ":" in host else "ip4", host, port)
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2p.dialer import Dialer
+from p2p.dialer import MAX_ADDRESSES, Dialer
 from p2p.limits import Limits
 from p2p.network import NetworkError
 
@@ -93,3 +93,46 @@ async def test_a_banned_peer_is_not_dialled_until_its_ban_is_over(
     world.banned.clear()
     await trio.sleep(10)
     assert len(world.dialled) == 1
+
+
+@pytest.mark.trio
+async def test_after_hours_of_absence_a_peer_is_found_within_the_longest_wait(
+    world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    world.dialer.want("bob", "a")
+    nursery.start_soon(world.dialer.run)
+    await trio.sleep(12 * 3600)
+    assert len(world.dialled) < 12 * 3600 / 4 + 10
+    world.up.add("a")
+    await trio.sleep(8.1)
+    assert world.connected == {"bob"}
+
+
+@pytest.mark.trio
+async def test_what_a_peer_announces_of_itself_is_tried_first_and_replaced_by_what_it_announces_next(
+    world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    # Given a peer with a configured address, which moved twice and said so
+    world.dialer.want("bob", "configured")
+    world.dialer.learn("bob", ["first", "second"])
+    world.dialer.learn("bob", ["third"])
+    world.dialer.learn("stranger", ["elsewhere"])
+    nursery.start_soon(world.dialer.run)
+    await trio.sleep(0.5)
+    # Then the latest is tried, and what was configured after it
+    assert [address for _, address in world.dialled] == ["third", "configured"]
+    # And nobody is wanted only because it announced itself
+    await trio.sleep(20)
+    assert "elsewhere" not in {address for _, address in world.dialled}
+
+
+@pytest.mark.trio
+async def test_addresses_of_one_peer_are_bounded(
+    world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    for number in range(100):
+        world.dialer.want("bob", str(number))
+    world.dialer.learn("bob", [f"learnt {number}" for number in range(100)])
+    nursery.start_soon(world.dialer.run)
+    await trio.sleep(0.5)
+    assert len(world.dialled) == 2 * MAX_ADDRESSES
