@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cli.chaos import chaos
 from cli.common import EXIT_USAGE, AsJson, fail, new_app
 from cli.output import note, print_json, print_table
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from devnet.laboratory.voting import Experiment, Summary
 
 app = new_app("The laboratory: experiments in virtual time, reproducible from their seed.")
+
+app.command()(chaos)
 
 BLOCKS: Final = 1_000
 SEED: Final = 1

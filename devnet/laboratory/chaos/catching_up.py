@@ -164,7 +164,7 @@ class CatchingUp:
 
     def fetch_body(self, block_hash: bytes, node_keys: Sequence[bytes]) -> None:
         world, home = self._world, self._home
-        signers = [world.numbers[key] for key in node_keys]
+        signers = [world.numbers[key] for key in node_keys if key != home.node_key]
         for other in world.random.sample(signers, min(ASKED_AT_ONCE, len(signers))):
             if other in world.homes:
                 asked = world.homes[other]

@@ -217,7 +217,6 @@ class Home:
                     self.actions_left, self.dies_after = self.dies_after, None
                 self.write(lambda: self.disk.journal.write(rows))
             case Broadcast(message=message):
-                world.checker.sees(self, message)
                 world.broadcast(self, message)
             case SetTimer(timer=timer, at_monotonic_ms=at_ms):
                 due_ms = max(world.now_ms, at_ms - self._monotonic_base)

@@ -50,7 +50,9 @@ BOOTED_WITHIN_MS: Final = 2_000
 
 
 class World:
-    """See the module's rules. ``story``: set to a list to have everything told, (ms, words)."""
+    """See the module's rules. ``story``: set to a list to have everything told, (ms, words). ``heights``: set to a list
+    to have every commit noted, (ms, home, height).
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -60,6 +62,7 @@ class World:
         self.founding = found(setting, self.random)
         self.chain_id = chain_id(self.founding.genesis)
         self.story: list[tuple[int, str]] | None = None
+        self.heights: list[tuple[int, int, int]] | None = None
         self.report = Report()
         self.delta_ms = self.founding.genesis.parameters.message_delay_ms
         self.end_ms = setting.end_ms
@@ -195,6 +198,8 @@ class World:
     def committed(self, home: Home, committed: Committed) -> None:
         height = committed.header.height
         is_first = height > self.checker.height
+        if self.heights is not None:
+            self.heights.append((self.now_ms, home.number, height))
         self.checker.committed(home, committed)
         self.progress.committed(height)
         if self.weather.is_calm:
@@ -214,6 +219,7 @@ class World:
     def broadcast(self, sender: Home, message: Message) -> None:
         if self.story is not None:
             self.note(f"home {sender.number} {message_words(message)}")
+        self.checker.sees(sender, message)
         network, node_key = self.network, sender.node_key
         for home in self.homes.values():
             if home is not sender:
