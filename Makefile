@@ -72,3 +72,8 @@ kills: setup
 
 clean:
 	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
+
+# How fast a node that lacks everything catches up over libp2p, and what bounds it.
+.PHONY: catch-up
+catch-up: setup
+	$(BIN)/python -m bench.catch_up
