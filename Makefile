@@ -48,6 +48,11 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Hostile peers against four real nodes, each alone and then all at once. Some minutes; best on an idle machine.
+.PHONY: enemies
+enemies: setup
+	$(BIN)/python -m bench.enemies
+
 # A million mutated and random inputs for everything that reads what others wrote.
 .PHONY: fuzz
 fuzz: setup

@@ -51,11 +51,16 @@ def data_frames(stream: int, octets: bytes) -> bytes:
     return b"".join(yamux(DATA, 0, stream, len(chunk), chunk) for chunk in chunks)
 
 
+def address_of(node: LibP2PNetwork | str) -> str:
+    """The full multiaddr of a node in this process, or the one given of a node in another."""
+    return node if isinstance(node, str) else node.addresses()[0]
+
+
 @asynccontextmanager
-async def raw_socket(network: LibP2PNetwork) -> AsyncIterator[trio.SocketStream]:
-    """A TCP connection to a node, nothing said yet."""
-    _, address = parse_peer_address(network.addresses()[0])
-    async with await trio.open_tcp_stream(address.host, address.port) as stream:
+async def raw_socket(node: LibP2PNetwork | str, source: str | None = None) -> AsyncIterator[trio.SocketStream]:
+    """A TCP connection to a node, nothing said yet; from the local address ``source``, if given."""
+    _, address = parse_peer_address(address_of(node))
+    async with await trio.open_tcp_stream(address.host, address.port, local_address=source) as stream:
         yield stream
 
 
@@ -86,6 +91,7 @@ class Hostile:
     flags: dict[int, int] = field(default_factory=dict)
     closed: trio.Event = field(default_factory=trio.Event)
     changed: trio.Event = field(default_factory=trio.Event)
+    sent_bytes: int = 0
 
     @property
     def peer(self) -> str:
@@ -93,6 +99,26 @@ class Hostile:
 
     async def send(self, octets: bytes) -> None:
         await self.secured.write(octets)
+        self.sent_bytes += len(octets)
+
+    async def keep_company(self) -> None:
+        """Answers the node's pings, and takes up every other stream it opens without a word, until cancelled."""
+        greeted: dict[int, bool] = {}
+        while not self.closed.is_set():
+            self.changed = trio.Event()
+            for stream, octets in list(self.received.items()):
+                if stream % 2 == 1:
+                    continue
+                if stream not in greeted and octets.startswith(MULTISTREAM) and len(octets) > len(MULTISTREAM):
+                    greeted[stream] = octets.endswith(line("/ipfs/ping/1.0.0"))
+                    agreed = bytes(octets[len(MULTISTREAM) :])
+                    octets.clear()
+                    await self.pester(yamux(WINDOW_UPDATE, ACK, stream, 0) + data_frames(stream, MULTISTREAM + agreed))
+                elif greeted.get(stream) and octets:
+                    echo = bytes(octets)
+                    octets.clear()
+                    await self.pester(data_frames(stream, echo))
+            await self.changed.wait()
 
     async def listen(self) -> None:
         """Collects what the node sends until the connection ends."""
@@ -142,6 +168,10 @@ class Hostile:
     async def write(self, stream: int, octets: bytes) -> None:
         await self.send(data_frames(stream, octets))
 
+    async def end(self, stream: int) -> None:
+        """Ends our side of a stream."""
+        await self.send(yamux(WINDOW_UPDATE, FIN, stream, 0))
+
     async def pester(self, octets: bytes) -> None:
         """Sends what may make the node hang up meanwhile."""
         with suppress(Exception):  # whatever the connection raises when it is cut
@@ -173,11 +203,12 @@ class Hostile:
 
 
 @asynccontextmanager
-async def hostile(network: LibP2PNetwork, name: str = "mallory") -> AsyncIterator[Hostile]:
-    """An authenticated connection to a node: TCP, Noise, yamux agreed."""
-    peer, address = parse_peer_address(network.addresses()[0])
-    socket = await trio.open_tcp_stream(address.host, address.port)
-    async with socket, trio.open_nursery() as nursery:
+async def hostile(
+    node: LibP2PNetwork | str, name: str = "mallory", source: str | None = None
+) -> AsyncIterator[Hostile]:
+    """An authenticated connection to a node: TCP, Noise, yamux agreed. See ``raw_socket``."""
+    peer, _ = parse_peer_address(address_of(node))
+    async with raw_socket(node, source) as socket, trio.open_nursery() as nursery:
         raw = RawConnection(TrioTCPStream(socket), True)
         await raw.write(MULTISTREAM + line("/noise"))
         await _expect(raw, MULTISTREAM + line("/noise"))
@@ -195,5 +226,8 @@ async def _expect(stream: Any, expected: bytes) -> None:
     received = b""
     with trio.fail_after(5):
         while len(received) < len(expected):
-            received += await stream.read(len(expected) - len(received))
+            chunk = await stream.read(len(expected) - len(received))
+            if not chunk:
+                raise EOFError
+            received += chunk
     assert received == expected
