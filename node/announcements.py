@@ -1,6 +1,9 @@
 """Final blocks as they are told to the world: header and certificate, enough for a light client to follow.
 
-The producer of a block announces it. A node that hears of a height it has not reached knows that it is behind.
+1. Who has a seat hears of final blocks by agreeing on them. Every node that has agreed on a block tells those of its
+   neighbours who have none.
+2. What is news, and final by a committee this node knows, is passed on. A node that hears of a height it has not
+   reached knows that it is behind.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from consensus.chain_rules import verify_final
 from consensus.committee import Committee
 from consensus.verifier import Verifier
 from ledger.encoding import EncodingError, decode, encode
-from node.protocol import MAX_ANNOUNCEMENT_BYTES, Announcement
+from node.protocol import MAX_ANNOUNCEMENT_BYTES, Announcement, node_key_of
 from p2p.network import Network, PeerId, Verdict
 
 CommitteeAt = Callable[[int], Committee | None]
@@ -38,8 +41,14 @@ class Announcements:
         self._heard_of_height = heard_of_height
         self._subscription = network.subscribe(topic, self.validate)
 
-    async def announce(self, header: Header, certificate: Certificate) -> None:
-        await self._network.publish(self._topic, encode(Announcement(header=header, certificate=certificate)))
+    def announce(self, header: Header, certificate: Certificate) -> None:
+        """Rule 1."""
+        committee = self._committee_at(header.height)
+        data = encode(Announcement(header=header, certificate=certificate))
+        for peer in self._network.neighbours(self._topic):
+            key = node_key_of(peer)
+            if committee is None or key is None or committee.index_of_node_key(key) is None:
+                self._network.send(peer, self._topic, data)
 
     async def run(self) -> None:
         """Listens for ever."""

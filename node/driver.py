@@ -4,8 +4,8 @@
    timers, results of work. What does not fit is dropped: peers say it again.
 2. What the engine wants persisted is fsynced before anything it asked for afterwards leaves this node. Inputs that were
    waiting together are fed together and share one write.
-3. A gossip message is judged before it is passed on (``node.judge``). What is neither right nor wrong reaches the
-   engine too, so that it can answer or catch up, but is not passed on.
+3. What arrives is judged, and what of it is news is passed on, by ``node.relay``. What is neither right nor wrong
+   reaches the engine too, so that it can answer or catch up.
 4. Executing, building and committing run in a worker thread, one at a time.
 5. A full disk stops nothing for good: what could not be written is tried again until there is room, and until then no
    vote leaves this node.
@@ -44,7 +44,7 @@ from consensus.engine import (
     SetTimer,
     Timer,
 )
-from consensus.messages import MAX_MESSAGE_BYTES, Certificates, Message, decode_message, encode_message
+from consensus.messages import MAX_MESSAGE_BYTES, Certificates, Message, WireMessage, decode_message, encode_message
 from consensus.verifier import Verifier
 from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError
@@ -56,8 +56,8 @@ from node.clock import WallClock, monotonic_ms
 from node.journal import load_contents, to_record
 from node.judge import Judge
 from node.log import Log
-from node.parcels import pack
 from node.protocol import node_key_of
+from node.relay import FLUSH_S, Relay
 from node.worker import Worker
 from p2p.network import Network, PeerId, Verdict
 from storage.errors import DiskFull
@@ -67,6 +67,7 @@ INPUT_QUEUE: Final = 4_096
 MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
 FED_TOGETHER: Final = 256
 DISK_FULL_PAUSE_S: Final = 2.0
+NEIGHBOURS_REVIEWED_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,18 @@ class _Imported:
     done: trio.MemorySendChannel[ServedBlockInvalid | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """A neighbour is at another height."""
+
+    action: Answer | CatchUp
+
+
 class _Leave:
     """Asks ``run`` to return."""
 
 
-_Input = _Heard | _Built | _Executed | _Body | _Imported | _Leave | Timer
+_Input = _Heard | _Built | _Executed | _Body | _Imported | _Elsewhere | _Leave | Timer
 
 
 class Helper(Protocol):
@@ -159,7 +167,9 @@ class Driver:
         self._make_engine = make_engine
         self._engine = make_engine()
         self._verifier = verifier
-        self._judge = Judge(verifier, chain.body_is_bound)
+        self._relay = Relay(Judge(verifier, chain.body_is_bound), verifier)
+        self._relay_woken = trio.Event()
+        self._relay_urged = trio.Event()
         self._journal = journal
         self._network = network
         self._topic = topic
@@ -177,7 +187,7 @@ class Driver:
         self._closed_at_ms = 0
         self._salt = wall()  # beyond every salt of an earlier run
         self._worker = worker
-        self._subscription = network.subscribe(topic, self.validate)
+        network.subscribe(topic, self.validate)  # which takes everything: nothing is delivered
         self.disk_full = False
 
     # -- for the rest of the node
@@ -222,19 +232,42 @@ class Driver:
             message = decode_message(data)
         except EncodingError:
             return Verdict.REJECT
-        verdict = Verdict.IGNORE
-        if self._context is not None:
-            verdict = self._judge.message(message, self._context, self.view, self._closed_at_ms)
-        if verdict is not Verdict.REJECT:
-            self._hear(message, peer, len(data))  # here and not on delivery, which would decode it once more
-        return verdict
+        self._relay.enter(self.view)
+        heard = self._relay.hear(peer, message, self._closed_at_ms, monotonic_ms())
+        for part in heard.messages:
+            self._hear(part, peer, len(data))
+        source = node_key_of(peer)
+        if heard.height is not None and source is not None and self._context is not None:
+            is_behind = heard.height < self._context.height
+            self._try_to_send(_Elsewhere(Answer(source, heard.height) if is_behind else CatchUp(heard.height, source)))
+        self._wake_relay()
+        return heard.verdict
 
     # -- services
 
-    async def run_receiver(self) -> None:
-        """Keeps the topic's queue empty, for ever; ``validate`` has heard everything already."""
-        async for _ in self._subscription:
-            pass
+    async def run_relay(self) -> None:
+        """Tells the neighbours what is news to them, for ever."""
+        while True:
+            with trio.move_on_after(NEIGHBOURS_REVIEWED_S):
+                await self._relay_woken.wait()
+            self._pass_on()
+            self._relay_woken, self._relay_urged = trio.Event(), trio.Event()
+            self._wake_relay()
+            with trio.move_on_after(FLUSH_S):
+                await self._relay_urged.wait()
+
+    def _wake_relay(self) -> None:
+        if self._relay.has_news:
+            self._relay_woken.set()
+        if self._relay.is_urgent:
+            self._relay_urged.set()
+
+    def _pass_on(self) -> None:
+        self._relay.enter(self.view)
+        for peer, message in self._relay.due(self._network.neighbours(self._topic), monotonic_ms()):
+            data = self._encode(message)
+            if data is not None:
+                self._network.send(peer, self._topic, data)
 
     async def run(self, abstain_until: int = 0) -> None:
         """Agrees on heights, one after the other, until ``leave``; below the height ``abstain_until`` without voting.
@@ -270,6 +303,7 @@ class Driver:
         self._engine = self._make_engine()
         self._engine.abstain_until(abstain_until)
         self._context = None
+        self._relay.close()
         self._timers.clear()
         self._executed.clear()
         self._fetching.clear()
@@ -283,12 +317,16 @@ class Driver:
         if self._waiting_bytes + size > MAX_WAITING_BYTES:
             self._log.debug("message dropped: too much waits for the driver")
             return
+        if self._try_to_send(_Heard(message, node_key_of(peer), size)):
+            self._waiting_bytes += size
+
+    def _try_to_send(self, item: _Input) -> bool:
         try:
-            self._send.send_nowait(_Heard(message, node_key_of(peer), size))
+            self._send.send_nowait(item)
         except trio.WouldBlock:
             self._log.debug("message dropped: the driver's queue is full")
-        else:
-            self._waiting_bytes += size
+            return False
+        return True
 
     async def _next_inputs(self) -> list[_Input]:
         """At least one input: timers that are due, then what waits in the queue."""
@@ -332,6 +370,8 @@ class Driver:
             case _Imported(prepared=prepared, done=done):
                 await self._import(prepared, done, nursery)
                 return []
+            case _Elsewhere(action=action):
+                return [action]
             case _Leave():
                 return []
 
@@ -341,8 +381,7 @@ class Driver:
         records = [record for action in actions if isinstance(action, Persist) for record in action.records]
         if records:
             await self.until_written(partial(self._journal.write, [to_record(record) for record in records]))
-        for message in pack([action.message for action in actions if isinstance(action, Broadcast)]):
-            await self._publish(message)
+        await self._say([action.message for action in actions if isinstance(action, Broadcast)])
         for action in actions:
             match action:
                 case SetTimer(timer=timer, at_monotonic_ms=at_ms):
@@ -367,13 +406,22 @@ class Driver:
                 case Persist() | Broadcast():
                     pass  # done above, together
 
-    async def _publish(self, message: Message) -> None:
+    async def _say(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            to_every_peer = self._relay.say(message)
+            data = None if to_every_peer is None else self._encode(to_every_peer)
+            if data is not None:
+                await self._network.publish(self._topic, data)
+        self._wake_relay()
+
+    def _encode(self, message: WireMessage) -> bytes | None:
+        """The message as it travels; None if it is too large to."""
         self._salt += 1
         data = encode_message(message, self._salt)
         if len(data) > MAX_MESSAGE_BYTES:
             self._log.error("a message is too large to send", kind=type(message).__name__, bytes=len(data))
-            return
-        await self._network.publish(self._topic, data)
+            return None
+        return data
 
     async def _build(self, build: Build) -> None:
         candidates = self._helper.candidates()
@@ -460,9 +508,11 @@ class Driver:
             if self._context is not None:
                 self._log.info("halt height reached", height=self._chain.height)
             self._context = None
+            self._relay.close()
             self._timers.clear()
             return
         self._context = context = self._chain.height_context()
+        self._relay.open(context)
         contents = None
         if self._engine.height == 0:  # just started: what was said at this height before must not be contradicted
             contents = load_contents(await self._worker.do(partial(self._journal.load, height)))

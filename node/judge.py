@@ -1,4 +1,4 @@
-"""Which consensus messages of others are passed on, and which cost the peer that handed them over.
+"""Which proposals and votes of others are right, and which cost the peer that handed them over.
 
 1. Of the open height: a proposal is right if it is the drawn leader's, signed by it, not far ahead, its body is the one
    its header names, and its justification is right; a vote if it is a committee member's and signed; a certificate if
@@ -12,15 +12,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from consensus.block import Block, Certificate
 from consensus.certificates import verify_certificate
 from consensus.engine import HeightContext
-from consensus.messages import Certificates, Message, Proposal, Vote, Votes
+from consensus.messages import Proposal, Vote
 from consensus.verifier import Verifier
-from node.clock import monotonic_ms
 from p2p.network import Verdict
 
 VIEWS_AHEAD: Final = 64
@@ -33,39 +32,36 @@ class Judge:
         self._verifier = verifier
         self._body_is_bound = body_is_bound
 
-    def message(self, message: Message, context: HeightContext, view: int, closed_at_ms: int) -> Verdict:
-        """``context``, ``view``: of the open height; ``closed_at_ms``: when the one before closed, monotonic."""
-        match message:
-            case Proposal():
-                return self._proposal(message, context, view)
-            case Votes(votes=votes):
-                if len(set(votes)) < len(votes):
-                    return Verdict.REJECT
-                return _together(self._vote(vote, context, closed_at_ms) for vote in votes)
-            case Certificates(certificates=certificates):
-                if len(set(certificates)) < len(certificates):
-                    return Verdict.REJECT
-                return _together(self._certificate(certificate, context) for certificate in certificates)
+    def votes(self, votes: Sequence[Vote], context: HeightContext, *, just_closed: bool) -> Verdict:
+        """``context``: of the open height; ``just_closed``: whether the one before closed in the last 2Δ."""
+        if len(set(votes)) < len(votes):
+            return Verdict.REJECT
+        return _together(self._vote(vote, context, just_closed) for vote in votes)
 
-    def _proposal(self, proposal: Proposal, context: HeightContext, view: int) -> Verdict:
-        if proposal.height != context.height or proposal.view > view + VIEWS_AHEAD:
-            return Verdict.IGNORE
+    def is_leaders(self, proposal: Proposal, context: HeightContext) -> bool:
+        """True if the leader drawn for the view has signed it, at the open height."""
         seat = context.committee.index_of_node_key(proposal.node_key)
         if seat is None or context.leader(proposal.view) != seat:
-            return Verdict.REJECT
-        if not self._verifier.statement(proposal.node_key, proposal.statement, proposal.signature):
+            return False
+        return self._verifier.statement(proposal.node_key, proposal.statement, proposal.signature)
+
+    def proposal(self, proposal: Proposal, context: HeightContext, view: int) -> Verdict:
+        """``context``, ``view``: of the open height."""
+        if proposal.height != context.height or proposal.view > view + VIEWS_AHEAD:
+            return Verdict.IGNORE
+        if not self.is_leaders(proposal, context):
             return Verdict.REJECT
         if proposal.block.header.height != proposal.height or not self._body_is_bound(proposal.block):
             return Verdict.REJECT
         justification = (self._certificate(certificate, context) for certificate in proposal.justification)
         return _together([Verdict.ACCEPT, *justification])
 
-    def _vote(self, vote: Vote, context: HeightContext, closed_at_ms: int) -> Verdict:
+    def _vote(self, vote: Vote, context: HeightContext, just_closed: bool) -> Verdict:
         height = vote.statement.height
-        just_closed = height == context.height - 1 and monotonic_ms() - closed_at_ms <= 2 * context.delta_ms
-        if height not in {context.height, context.height + 1} and not just_closed:
+        is_late = just_closed and height == context.height - 1
+        if height not in {context.height, context.height + 1} and not is_late:
             return Verdict.IGNORE
-        committee = context.parent_committee if just_closed else context.committee
+        committee = context.parent_committee if is_late else context.committee
         if committee is None or committee.index_of_voter(vote.node_key) is None:
             return Verdict.IGNORE
         good = self._verifier.statement(vote.node_key, vote.statement, vote.signature)

@@ -83,11 +83,11 @@ CANDIDATES_TAKEN: Final = 8_192
 
 @dataclass(frozen=True, slots=True)
 class _Final:
-    """A block that became final here. ``is_ours``: made by this node, and seen to become final."""
+    """A block that became final here. ``is_agreed``: this node took part, and did not only fetch it."""
 
     header: Header
     certificate: Certificate
-    is_ours: bool
+    is_agreed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Node:
             services.start("gossip in", self._gossip.run_receiver)
             services.start("gossip intake", partial(self._gossip.run_intake, self._intake.accept))
             services.start("gossip out", self._gossip.run_sender)
-            services.start("consensus messages", self._driver.run_receiver)
+            services.start("consensus messages", self._driver.run_relay)
             services.start("consensus", self._agree)
             services.start("announcements", self._announcements.run)
             services.start("acquaintance", self._sync.run_acquaintance)
@@ -404,7 +404,7 @@ class Node:
             transactions=len(executed.transactions),
             finality_ms=finality_ms,
         )
-        self._finals.put(_Final(header, certificate, header.producer == self._own_account()))
+        self._finals.put(_Final(header, certificate, is_agreed=True))
 
     def imported(self, row: Row) -> None:
         watched = len(self.events) > 0
@@ -426,7 +426,7 @@ class Node:
             target=self._sync.progress().target,
             blocks_per_second=self._finality.blocks_per_second(clock.monotonic_ms()),
         )
-        self._finals.put(_Final(header, row.certificate, is_ours=False))
+        self._finals.put(_Final(header, row.certificate, is_agreed=False))
 
     def _settled(self, executed: ExecutedBlock, finality_ms: int | None, skipped: tuple[bytes, ...]) -> None:
         """After every block: the mempool, and whoever watches."""
@@ -452,10 +452,10 @@ class Node:
             await self._driver.run(await self._trust.settle(self._chain.height, self._chain.open.committee))
 
     async def _follow_up(self) -> None:
-        """After blocks: announces own ones, and does what the node does for its own member."""
+        """After blocks: announces those agreed on, and does what the node does for its own member."""
         async for final in self._finals:
-            if final.is_ours:
-                await self._announcements.announce(final.header, final.certificate)
+            if final.is_agreed:
+                self._announcements.announce(final.header, final.certificate)
             if len(self._finals) == 0:
                 await self._care(final.header.height)
 
@@ -540,11 +540,6 @@ class Node:
             return None
         with self._store.snapshot() as view:
             return Reader(view, self).party(account)
-
-    def _own_account(self) -> bytes | None:
-        committee = self._chain.open.committee
-        seat = committee.index_of_node_key(self.node_key)
-        return None if seat is None else committee.seats[seat].account
 
     def _committee_at(self, height: int) -> Committee | None:
         context = self._driver.context

@@ -8,7 +8,8 @@ faults).
    and reordered. Whoever needs a message pulls it with ``request``.
 3. A topic's validator runs before a message is delivered or forwarded. It is synchronous, decodes and checks, and must
    not raise: ``ACCEPT`` delivers and forwards, ``IGNORE`` does neither, ``REJECT`` does neither and costs the peer that
-   sent it.
+   sent it. ``KEEP`` does neither either: the message was right, and the validator's owner has taken what it wanted and
+   passes on itself, with ``send``, what of it is news to whom.
 4. ``request`` sends one bounded message and returns one bounded answer; ``serve`` answers with bytes, or refuses by
    raising ``RequestRefused``. A handler that fails otherwise costs the asking peer nothing and the node nothing but the
    stream.
@@ -19,7 +20,7 @@ faults).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -46,6 +47,7 @@ class RequestRefused(NetworkError):
 
 class Verdict(Enum):
     ACCEPT = "accept"
+    KEEP = "keep"
     IGNORE = "ignore"
     REJECT = "reject"
 
@@ -117,6 +119,14 @@ class Network(Protocol):
     async def publish(self, topic: str, data: bytes) -> None:
         """Sends ``data`` (at most MAX_MESSAGE_BYTES, else ValueError) to the topic's subscribers; our own
         subscription does not see it.
+        """
+
+    def neighbours(self, topic: str) -> Sequence[PeerId]:
+        """The peers with whom messages of a joined topic are exchanged: few, whatever the number of connections."""
+
+    def send(self, peer: PeerId, topic: str, data: bytes) -> bool:
+        """Queues ``data`` (at most MAX_MESSAGE_BYTES, else ValueError) for one connected peer, as a message of the
+        topic; False if it was dropped there.
         """
 
     def subscribe(self, topic: str, validator: Validator) -> AsyncIterator[Received]:

@@ -125,6 +125,15 @@ class Gossip:
         self.mesh.remember(message_id(data), topic, frame)
         self._send_message(topic, frame, self.mesh.recipients(topic, len(data), ours=True))
 
+    def send(self, peer: PeerId, topic: str, data: bytes) -> bool:
+        """Queues our own message for one peer; it is not announced to others. False if it was dropped."""
+        queue = self._queues.get(peer)
+        if queue is None or not queue.put_message(publish_frame(self._signer.envelope(topic, data))):
+            self._counters[f"unsent {topic}"] += 1
+            return False
+        self._counters[f"sent {topic}"] += 1
+        return True
+
     def connected(self, peer: PeerId, dialled: bool) -> None:
         """The first connection with ``peer`` stands; ``send_to`` must run until ``disconnected``."""
         assert peer not in self._queues

@@ -3,9 +3,9 @@ its own.
 
 Source: libp2p specs, pubsub/gossipsub/gossipsub-v1.0.md and -v1.1.md. Where this differs, it says so.
 
-1. Each joined topic has a mesh of DEGREE peers, kept between DEGREE_LOW and DEGREE_HIGH at each heartbeat (1 s). The
-   bounds are wide and the back-off is short (10 s, not 60): a node of a small neighbourhood must not end up alone
-   because its neighbours are full.
+1. Each joined topic has a mesh of DEGREE peers, kept between DEGREE_LOW and DEGREE_HIGH at each heartbeat (1 s). They
+   are few, for slow links (``docs/adr/0013``). Nobody is refused for fullness and the back-off is short (10 s, not
+   60): a node of a small neighbourhood must not end up alone because its neighbours are full.
 2. A peer that announces a topic is grafted at once while the mesh is below DEGREE, so that a node hears its neighbours
    from the first message. It is told at once which
    messages were sent in the last three heartbeats.
@@ -33,9 +33,9 @@ from p2p.network import PeerId
 from p2p.reception import MessageId
 
 HEARTBEAT_S = 1.0
-DEGREE = 6
-DEGREE_LOW = 4
-DEGREE_HIGH = 14
+DEGREE = 4
+DEGREE_LOW = 3
+DEGREE_HIGH = 6
 DEGREE_OUTBOUND = 2
 LAZY = 6
 BACKOFF_S = 10
@@ -164,6 +164,10 @@ class Mesh:
 
     def meshes_of(self, peer: PeerId) -> tuple[str, ...]:
         return tuple(sorted(topic for topic, members in self._meshes.items() if peer in members))
+
+    def neighbours(self, topic: str) -> list[PeerId]:
+        """The topic's mesh; while it is empty, up to DEGREE subscribers, always the same."""
+        return sorted(self._meshes.get(topic) or self._subscribers(topic)[:DEGREE])
 
     def empty_meshes(self) -> list[str]:
         """Joined topics in which nobody hears us and we hear nobody but by lazy gossip."""

@@ -114,6 +114,22 @@ class SimulatedNetwork:
             self._forward(topic, data)
         await trio.lowlevel.checkpoint()
 
+    def neighbours(self, topic: str) -> Sequence[PeerId]:
+        """All connected peers that have joined the topic."""
+        others = ((peer, self._find(peer)) for peer in self._connections)
+        return [peer for peer, other in others if other is not None and other.joined(topic)]
+
+    def send(self, peer: PeerId, topic: str, data: bytes) -> bool:
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a gossip message has at most {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
+        connection = self._connections.get(peer)
+        if connection is None:
+            return False
+        self._book.counters[f"sent {topic}"] += 1
+        connection.sent += len(data)
+        self._switch.gossip(self._peer_id, peer, topic, data)
+        return True
+
     def subscribe(self, topic: str, validator: Validator) -> AsyncIterator[Received]:
         return self._reception.subscribe(topic, validator)
 

@@ -15,11 +15,13 @@ import trio
 from consensus.block import Block, Certificate
 from consensus.messages import (
     MAX_VOTES,
+    Abridged,
     Certificates,
     Message,
     Proposal,
     Vote,
     Votes,
+    WireMessage,
     decode_message,
     encode_message,
 )
@@ -64,8 +66,8 @@ class Enemy:
         self.network = network
         self.key = make_home(name).node
         self.chain_id = homes.homes["anne"].store.block_hash(0) or b""
-        self.heard: list[Message] = []
-        self.on_message: Callable[[Message], None] = self.heard.append
+        self.heard: list[WireMessage] = []
+        self.on_message: Callable[[WireMessage], None] = self.heard.append
         self.passes_on = True
         network.subscribe(self.topic("consensus"), self._hear)
         for other in ("transactions", "blocks"):
@@ -79,7 +81,7 @@ class Enemy:
         self.on_message(decode_message(data))
         return Verdict.ACCEPT if self.passes_on else Verdict.IGNORE
 
-    async def say(self, message: Message) -> None:
+    async def say(self, message: WireMessage) -> None:
         self.salt += 1
         await self.network.publish(self.topic("consensus"), encode_message(message, self.salt))
 
@@ -295,13 +297,16 @@ async def test_an_honest_leaders_block_altered_on_its_way_condemns_nobody(
             homes.switch.set_faults(Faults(0.001, 0.002), enemy.network.peer_id, one)
         altered: list[Proposal] = []
 
-        def alter(message: Message) -> None:
-            if isinstance(message, Proposal) and message.block.transactions:
-                signed = decode(message.block.transactions[0], Signed, MAX_TRANSACTION_BYTES)
+        def alter(message: WireMessage) -> None:
+            proposal = message.proposal if isinstance(message, Abridged) else message
+            if isinstance(proposal, Proposal) and proposal.block.transactions:
+                signed = decode(proposal.block.transactions[0], Signed, MAX_TRANSACTION_BYTES)
                 bad = encode(Signed(body=signed.body, signature=bytes(64)))
-                block = msgspec.structs.replace(message.block, transactions=(bad, *message.block.transactions[1:]))
-                altered.append(msgspec.structs.replace(message, block=block))
-                nursery.start_soon(enemy.say, altered[-1])
+                block = msgspec.structs.replace(proposal.block, transactions=(bad, *proposal.block.transactions[1:]))
+                altered.append(msgspec.structs.replace(proposal, block=block))
+                is_whole = proposal is message
+                told = altered[-1] if is_whole else msgspec.structs.replace(message, proposal=altered[-1])
+                nursery.start_soon(enemy.say, told)
 
         enemy.on_message, enemy.passes_on = alter, False
         # When blocks with transactions are made

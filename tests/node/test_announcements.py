@@ -37,20 +37,24 @@ class Listener:
         return self.announcements.validate(peer_of("mallory"), data)
 
 
-async def test_a_final_block_reaches_the_others(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_final_block_reaches_those_without_a_seat(autojump_clock: trio.testing.MockClock) -> None:
     listeners: dict[str, Listener] = {}
 
     def prepare(name: str, network: SimulatedNetwork) -> None:
         listeners[name] = Listener(network)
 
-    async with wires("anne", "bob", prepare=prepare), trio.open_nursery() as nursery:
-        anne, bob = listeners["anne"], listeners["bob"]
-        nursery.start_soon(bob.announcements.run)
-        told = anne.announcement()
-        await anne.announcements.announce(told.header, told.certificate)
+    async with wires("anne", "bob", "stranger", prepare=prepare) as peers, trio.open_nursery() as nursery:
+        for listener in listeners.values():
+            nursery.start_soon(listener.announcements.run)
+        # When anne has agreed on a block
+        told = listeners["anne"].announcement()
+        listeners["anne"].announcements.announce(told.header, told.certificate)
+        # Then who has no seat hears of it, and bob, who has agreed on it too, is not told what he knows
         with trio.fail_after(5):
-            while bob.heard != [2]:  # noqa: ASYNC110 - virtual time
+            while listeners["stranger"].heard != [2]:  # noqa: ASYNC110 - virtual time
                 await trio.sleep(0.1)
+        assert listeners["bob"].heard == []
+        assert peers["bob"].metrics().get("received " + topic(listeners["bob"].chain.chain_id, "blocks"), 0) == 0
         nursery.cancel_scope.cancel()
 
 

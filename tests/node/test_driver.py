@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from consensus.engine import FinalBlockInvalid
-from consensus.messages import Proposal, Votes, decode_message
+from consensus.messages import Abridged, Certificates, Proposal, Votes, decode_message
 from ledger.statements import StatementKind
 from node.configuration import Configuration, override
 from node.driver import MAX_WAITING_BYTES
@@ -61,6 +61,8 @@ async def said_by(homes: Neighbourhood, name: str, listener: str) -> list[tuple[
     network = await homes.join(listener)
     node_key = homes.homes[name].home.node.public_key
     said: list[tuple[int, int, int | None]] = []
+    node = homes.homes[name].node
+    assert node is not None
 
     def hear(_peer: str, data: bytes) -> Verdict:
         message = decode_message(data)
@@ -70,12 +72,20 @@ async def said_by(homes: Neighbourhood, name: str, listener: str) -> list[tuple[
                 for vote in message.votes
                 if vote.node_key == node_key
             )
-        elif isinstance(message, Proposal) and message.node_key == node_key:
-            said.append((message.height, message.view, None))
+        elif isinstance(message, Certificates):
+            context = node._driver.context
+            seat = None if context is None else context.committee.index_of_node_key(node_key)
+            said.extend(
+                (each.height, each.view, each.kind)
+                for each in message.certificates
+                if seat is not None and int.from_bytes(each.signers, "little") >> seat & 1
+            )
+        elif isinstance(message, Proposal | Abridged):
+            proposal = message.proposal if isinstance(message, Abridged) else message
+            if proposal.node_key == node_key:
+                said.append((proposal.height, proposal.view, None))
         return Verdict.ACCEPT
 
-    node = homes.homes[name].node
-    assert node is not None
     network.subscribe(topic(node.status().chain_id, "consensus"), hear)
     return said
 

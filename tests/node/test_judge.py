@@ -1,4 +1,4 @@
-"""Which consensus messages are passed on, which are ignored, and which cost whoever handed them over."""
+"""Which proposals and votes are right, which are ignored, and which cost whoever handed them over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from consensus.block import Certificate
-from consensus.messages import Certificates, Message, Proposal, Vote, Votes
+from consensus.messages import Proposal, Vote, Votes
 from ledger.keys import SigningKey
 from ledger.statements import Statement, StatementKind
 from node.judge import VIEWS_AHEAD, Judge
@@ -26,7 +26,7 @@ NOTARIZE, NULLIFY, FINALIZE, PROPOSAL = (
 
 
 class Court:
-    """A node at height 2, which judges. ``closed_ago_ms``: how long ago height 1 closed."""
+    """A node at height 2, which judges. ``just_closed``: whether height 1 closed in the last 2Δ."""
 
     def __init__(self) -> None:
         self.chain = Chain()
@@ -37,10 +37,10 @@ class Court:
         self.later_block = self.chain.build(view=1).block
         self.judge = Judge(self.chain.verifier, self.node.body_is_bound)
 
-    def verdict(self, message: Message, *, view: int = 0, closed_ago_ms: int = 0) -> Verdict:
-        from node.clock import monotonic_ms
-
-        return self.judge.message(message, self.context, view, monotonic_ms() - closed_ago_ms)
+    def verdict(self, message: Proposal | Votes, *, view: int = 0, just_closed: bool = True) -> Verdict:
+        if isinstance(message, Proposal):
+            return self.judge.proposal(message, self.context, view)
+        return self.judge.votes(message.votes, self.context, just_closed=just_closed)
 
     def sign(self, key: SigningKey, statement: Statement) -> bytes:
         return key.sign(statement.domain(), self.chain.chain_id, statement.message())
@@ -79,7 +79,7 @@ def court() -> Court:
     return Court()
 
 
-async def test_the_leaders_proposal_is_passed_on(court: Court) -> None:
+async def test_the_leaders_proposal_is_right(court: Court) -> None:
     assert court.verdict(court.proposal()) is Verdict.ACCEPT
     assert court.verdict(court.proposal(court.nullification(), view=1)) is Verdict.ACCEPT
 
@@ -127,17 +127,16 @@ async def test_proposals_of_other_heights_and_far_views_are_ignored(court: Court
 
 
 @pytest.mark.parametrize("kind", [NOTARIZE, NULLIFY, FINALIZE])
-async def test_a_members_vote_is_passed_on(court: Court, kind: StatementKind) -> None:
+async def test_a_members_vote_is_right(court: Court, kind: StatementKind) -> None:
     assert court.verdict(Votes((court.vote(kind=kind),))) is Verdict.ACCEPT
     # And of the next height, which others may have reached before
     assert court.verdict(Votes((court.vote(kind=kind, height=3),))) is Verdict.ACCEPT
 
 
-async def test_late_votes_of_the_height_before_are_passed_on_for_two_deltas(court: Court) -> None:
+async def test_late_votes_of_the_height_before_are_right_for_two_deltas(court: Court) -> None:
     late = Votes((court.vote(kind=FINALIZE, height=1),))
-    two_deltas_ms = 2 * court.context.delta_ms
-    assert court.verdict(late, closed_ago_ms=two_deltas_ms - 50) is Verdict.ACCEPT
-    assert court.verdict(late, closed_ago_ms=two_deltas_ms + 50) is Verdict.IGNORE
+    assert court.verdict(late, just_closed=True) is Verdict.ACCEPT
+    assert court.verdict(late, just_closed=False) is Verdict.IGNORE
 
 
 async def test_a_vote_with_another_signature_is_wrong(court: Court) -> None:
@@ -163,7 +162,7 @@ async def test_votes_of_strangers_and_of_far_heights_are_ignored_unchecked(court
         assert court.verdict(Votes((vote,))) is Verdict.IGNORE
 
 
-async def test_one_part_that_cannot_be_checked_keeps_the_whole_from_being_passed_on(court: Court) -> None:
+async def test_one_part_that_cannot_be_checked_keeps_the_whole_from_being_right(court: Court) -> None:
     stranger, good = court.vote(key_for("node", "a stranger")), court.vote()
     assert court.verdict(Votes((good, court.vote("bob")))) is Verdict.ACCEPT
     assert court.verdict(Votes((good, stranger))) is Verdict.IGNORE
@@ -174,24 +173,3 @@ async def test_one_part_that_cannot_be_checked_keeps_the_whole_from_being_passed
 
 async def test_who_says_the_same_twice_in_a_message_is_wrong(court: Court) -> None:
     assert court.verdict(Votes((court.vote(), court.vote()))) is Verdict.REJECT
-    assert court.verdict(Certificates((court.nullification(), court.nullification()))) is Verdict.REJECT
-
-
-async def test_certificates_are_checked_against_the_open_heights_committee(court: Court) -> None:
-    good = court.nullification()
-    assert court.verdict(Certificates((good,))) is Verdict.ACCEPT
-    for changes in (
-        {"signatures": bytes(4 * 64)},
-        {"signatures": good.signatures[:-64]},
-        {"signers": b"\xff"},
-        {"signers": b"\x0f\x00"},
-        {"view": 1},
-        {"kind": NOTARIZE},
-        {"kind": PROPOSAL},
-        {"block_hash": bytes(32)},
-    ):
-        assert court.verdict(Certificates((msgspec.structs.replace(good, **changes),))) is Verdict.REJECT
-    few = court.nullification(signers=("anne", "bob"))
-    assert court.verdict(Certificates((good, few))) is Verdict.REJECT
-    for height in (1, 3):
-        assert court.verdict(Certificates((msgspec.structs.replace(good, height=height),))) is Verdict.IGNORE

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from consensus.block import Block, Certificate, CommittedBlock, Header
-from consensus.messages import Certificates, Message, Proposal, Vote, Votes, encode_message
+from consensus.messages import (
+    Abridged,
+    Certificates,
+    Holding,
+    Holdings,
+    Proposal,
+    Vote,
+    Votes,
+    WireMessage,
+    encode_message,
+)
 from ledger.encoding import Wire, encode
 from ledger.keys import digest
 from ledger.statements import Statement, StatementKind
@@ -35,7 +45,8 @@ EXPLANATION: Final = {
     "names": "Topics of this chain id, and stream protocols.",
     "types": "The encoding of one value of every type that nodes exchange. Certificate signatures are not true ones.",
     "hashes": "Of the header and the certificate in types.",
-    "messages": "Messages of the consensus topic: [tag, payload, salt] with tag 1 Proposal, 2 Votes, 3 Certificates.",
+    "messages": "Messages of the consensus topic: [tag, payload, salt] with tag 1 Proposal, 2 Votes, 3 Certificates, "
+    "4 Abridged, 5 Holdings.",
     "streams": "A request and an answer of each stream: a status; a range of blocks; a body by its hash; certificates.",
 }
 CHAIN_ID: Final = digest(b"chain")
@@ -73,6 +84,23 @@ VOTE: Final = Vote(
     Statement(StatementKind.NOTARIZE, 70_000, 3, HEADER.hash), _bytes("node key"), _bytes("signature", 64)
 )
 PROPOSAL: Final = Proposal(70_000, 3, BLOCK, (NULLIFICATION,), _bytes("node key"), _bytes("signature", 64))
+ABRIDGED: Final = Abridged(
+    Proposal(
+        70_000,
+        3,
+        Block(
+            HEADER,
+            Certificate(StatementKind.FINALIZE, 69_999, 4, HEADER.hash, b"\x0b\x01", _bytes("signatures", 64)),
+            (_bytes("one", 100),),
+        ),
+        (),
+        _bytes("node key"),
+        _bytes("signature", 64),
+    ),
+    b"\x0a\x01",
+)
+HOLDING: Final = Holding(VOTE.statement, b"\x0b\x01")
+HOLDINGS: Final = Holdings(70_000, 2, (HOLDING,), (PROPOSAL.statement,))
 STORED: Final = StoredBlock(block=encode(BLOCK), certificate=encode(CERTIFICATE))
 STATUS_EXAMPLE: Final = Status(PROTOCOL_VERSION, CHAIN_ID, 70_000, HEADER.hash, 1_750_000_500_999)
 RANGE: Final = BlockRange(first=69_990, count=64)
@@ -86,16 +114,21 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     PROPOSAL,
     Votes((VOTE,)),
     Certificates((CERTIFICATE, NULLIFICATION)),
+    ABRIDGED,
+    HOLDING,
+    HOLDINGS,
     TransactionBatch((_bytes("one", 100), _bytes("two", 300)), SALT),
     STATUS_EXAMPLE,
     RANGE,
     STORED,
     Announcement(HEADER, CERTIFICATE),
 )
-MESSAGES: Final[dict[str, Message]] = {
+MESSAGES: Final[dict[str, WireMessage]] = {
     "proposal": PROPOSAL,
     "votes": Votes((VOTE,)),
     "certificates": Certificates((CERTIFICATE, NULLIFICATION)),
+    "abridged": ABRIDGED,
+    "holdings": HOLDINGS,
 }
 
 
