@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cli import verifying
 from cli.common import (
     EXIT_USAGE,
     Api,
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from ledger.genesis import Genesis
     from node.client.client import NodeClient
     from node.client.models import Block, StateProof, Transaction
-    from node.verification import Progress, Verified
     from node.views.proofs import Proven
 
 app = new_app("Blocks and transactions; verify a chain, prove and check an account.")
@@ -163,11 +160,13 @@ def verify(data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson
     """
     directory = devnet_home(node) if node is not None else data_dir or default_data_directory()
     try:
-        verified = _verify(directory)
-    except _Fault as fault:
+        verified = verifying.verify(directory)
+    except verifying.Fault as fault:
         if json:
             print_json({"ok": False, "height": fault.height, "fault": fault.detail})
         fail(fault.detail)
+    except verifying.Unverifiable as error:
+        fail(str(error))
     if json:
         print_json(
             {
@@ -334,51 +333,6 @@ def _words(word: str) -> str:
     from node.client.format import words
 
     return words(word)
-
-
-# -------------------------------------------------------------------------------------------------------------- verify
-
-
-class _Fault(Exception):
-    """Something stored is wrong. ``height`` is None where it is not one block's."""
-
-    def __init__(self, height: int | None, detail: str) -> None:
-        super().__init__(detail)
-        self.height = height
-        self.detail = detail
-
-
-def _verify(directory: Path) -> Verified:
-    """Errors: _Fault. Ends the command if there is nothing to verify."""
-    from node.founding import FoundingError, read_genesis
-    from node.verification import ChainFault, verify_directory
-    from storage.errors import Damaged, StorageError
-
-    try:
-        _, genesis = read_genesis(directory)
-        with _progress() as progress:
-            return verify_directory(directory, genesis, progress)
-    except ChainFault as error:
-        raise _Fault(error.height, str(error)) from error
-    except Damaged as error:
-        raise _Fault(error.height, str(error)) from error
-    except (FoundingError, StorageError) as error:
-        fail(str(error))
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _all: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, count: bar.update(task, completed=done, total=count)
 
 
 # --------------------------------------------------------------------------------------------------------------- check

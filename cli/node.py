@@ -18,13 +18,14 @@ from cli.common import (
     Where,
     ask,
     default_data_directory,
+    devnet_home,
     fail,
     new_app,
 )
-from cli.output import moment, note, party, print_facts, print_json
+from cli.output import moment, note, party, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from node.client.models import Status
+    from node.client.models import PeerList, Status
     from node.configuration import Configuration
 
 app = new_app("Make, run and look after a node.")
@@ -171,6 +172,106 @@ def status(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = N
     print_facts(_status_facts(found))
     for warning in found.warnings:
         note(f"warning: {warning}")
+
+
+@app.command()
+def check(data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson = False) -> None:
+    """Look whether everything in a node's data directory is as it must be, also while the node runs there.
+
+    Settings, genesis, keys, the journal and the waiting transactions are read; the chain is recomputed from the
+    genesis: hashes, certificates, state root, sums. Each part has a line; what is wrong says what to do (status 1).
+    """
+    from cli.checking import check_directory
+
+    found = check_directory(devnet_home(node) if node is not None else data_dir or default_data_directory())
+    sound = all(part.ok for part in found)
+    if json:
+        parts = [{"part": part.name, "ok": part.ok, "detail": part.detail} for part in found]
+        print_json({"ok": sound, "parts": parts})
+    else:
+        print_table(
+            ["part", "is", "what"],
+            [[part.name, "sound" if part.ok else "wrong", part.detail] for part in found],
+            empty="nothing to check",
+        )
+    if not sound:
+        fail("wrong: " + ", ".join(part.name for part in found if not part.ok))
+
+
+@app.command()
+def backup(
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="An empty or new directory.")],
+    data_dir: DataDirectory = None,
+    node: DevnetNode = None,
+    json: AsJson = False,
+) -> None:
+    """Copy a node's chain, compacted, with genesis and settings; the node may run meanwhile.
+
+    The node key and the journal are not copied. Put the node key back by hand, never the journal: a node without one
+    follows without voting until that is safe.
+    """
+    from cli.backup import CannotBackUp, back_up
+    from node.client.format import count, size
+
+    directory = devnet_home(node) if node is not None else data_dir or default_data_directory()
+    try:
+        done = back_up(directory, destination)
+    except CannotBackUp as error:
+        fail(str(error))
+    if json:
+        print_json({"directory": str(destination), "height": done.height, "size_bytes": done.size_bytes})
+        return
+    print_facts(
+        [
+            ("copied to", str(destination)),
+            ("up to block", count(done.height)),
+            ("size", size(done.size_bytes)),
+            ("not copied", "node.key (keep one copy apart), journal (never restore one)"),
+        ]
+    )
+
+
+@app.command()
+def peers(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson = False) -> None:
+    """Show who a running node is connected with, and whom it refuses."""
+    found = ask(Where(api, data_dir, node), lambda client: client.peers())
+    if json:
+        print_json(found)
+    else:
+        _print_peers(found)
+
+
+def _print_peers(found: PeerList) -> None:
+    from node.client.format import count, latency, size
+
+    print_table(
+        ["peer", "member", "address", "way", "since", ">latency", ">received", ">sent", ">score"],
+        [
+            [
+                one.peer,
+                "–" if one.account is None else one.account.label,
+                one.address,
+                "in" if one.inbound else "out",
+                moment(one.since_ms),
+                latency(one.latency_us),
+                size(one.bytes_received),
+                size(one.bytes_sent),
+                count(one.score),
+            ]
+            for one in found.peers
+        ],
+        empty="no peers: check the network and the bootstrap addresses",
+    )
+    if found.bans:
+        typer.echo()
+        print_table(
+            ["banned", "member", "until", "why"],
+            [
+                [one.peer, "–" if one.account is None else one.account.label, moment(one.until_ms), one.reason]
+                for one in found.bans
+            ],
+            empty="",
+        )
 
 
 def _status_facts(found: Status) -> list[tuple[str, str]]:

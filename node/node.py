@@ -6,6 +6,7 @@ a simulation; ``node.run`` opens the real ones.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,6 +78,7 @@ from storage.interface import BlockStore, JournalStore
 SYNCING_BEHIND: Final = 2
 FINALS_WAITING: Final = 16
 WATCH_PERIOD_S: Final = 1.0
+BANS_SHOWN: Final = 100
 LONELY_AFTER_MS: Final = 10_000
 CANDIDATES_TAKEN: Final = 8_192
 
@@ -193,6 +195,8 @@ class Node:
         self._warnings = Warnings()
         self._observer = Observer(parts.store)
         self._household_warning: str | None = None
+        self._connected_since: dict[PeerId, int] = {}
+        self._bans: deque[Banned] = deque(maxlen=BANS_SHOWN)
         self._started_at_ms = self._wall()
         self._stopping = trio.Event()
         self._damage: Damaged | None = None
@@ -289,6 +293,13 @@ class Node:
 
     def peers(self) -> list[PeerInfo]:
         return self._network.peers()
+
+    def connected_since(self) -> Mapping[PeerId, int]:
+        return self._connected_since
+
+    def bans(self) -> list[Banned]:
+        now_ms = self._parts.wall()
+        return [ban for ban in self._bans if ban.until_ms > now_ms]
 
     def listening(self) -> list[str]:
         return self._network.addresses()
@@ -473,11 +484,14 @@ class Node:
         async for event in self._network.events():
             match event:
                 case Connected(peer=peer, address=address):
+                    self._connected_since[peer] = self._wall()
                     self.events.publish(PeerConnected(peer=peer, address=address))
                 case Disconnected(peer=peer):
+                    self._connected_since.pop(peer, None)
                     self._serving.forget(peer)
                     self.events.publish(PeerDisconnected(peer=peer))
                 case Banned(peer=peer, reason=reason, until_ms=until_ms):
+                    self._bans.append(event)
                     if self._trust.is_shaken_by(peer):
                         await self._driver.leave()
                     self._log.warning("peer banned", peer=peer, reason=reason)

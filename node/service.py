@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from node.event_hub import EventHub
 from node.joining_pool import JoinEntry
 from node.mempool import Mempool
-from p2p.network import PeerId, PeerInfo
+from p2p.network import Banned, PeerId, PeerInfo
 from storage.errors import Damaged
 from storage.interface import ChainView
 
@@ -93,6 +94,12 @@ class NodeService(Protocol):
         """
 
     def peers(self) -> list[PeerInfo]: ...
+
+    def connected_since(self) -> Mapping[PeerId, int]:
+        """When each connected peer came, wall-clock ms."""
+
+    def bans(self) -> list[Banned]:
+        """Made since the node started, and standing."""
 
     def listening(self) -> list[str]:
         """Multiaddrs, with ``/p2p/<id>``."""

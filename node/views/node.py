@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ledger.encoding import decode
 from ledger.execution import get_tip
@@ -13,7 +13,7 @@ from node.client import models
 from node.client.models import iso_time
 from node.service import LiveStatus
 from node.views.reader import Reader
-from p2p.network import PeerInfo
+from p2p.network import Banned, PeerInfo
 from p2p.peer_identity import public_key_from_peer_id
 
 
@@ -79,11 +79,25 @@ def finality_view(times_ms: Sequence[int]) -> models.Finality:
     )
 
 
-def peer_list(reader: Reader, peers: Sequence[PeerInfo], listening: list[str]) -> models.PeerList:
-    return models.PeerList(peers=[_peer(reader, peer) for peer in peers], listening=listening)
+def peer_list(
+    reader: Reader,
+    peers: Sequence[PeerInfo],
+    listening: list[str],
+    since_ms: Mapping[str, int],
+    bans: Sequence[Banned],
+) -> models.PeerList:
+    """``since_ms``: by peer id."""
+    return models.PeerList(
+        peers=[_peer(reader, peer, since_ms.get(peer.peer)) for peer in peers],
+        listening=listening,
+        bans=[
+            models.Ban(peer=ban.peer, account=_peer_account(reader, ban.peer), reason=ban.reason, until_ms=ban.until_ms)
+            for ban in bans
+        ],
+    )
 
 
-def _peer(reader: Reader, peer: PeerInfo) -> models.Peer:
+def _peer(reader: Reader, peer: PeerInfo, since_ms: int | None) -> models.Peer:
     return models.Peer(
         peer=peer.peer,
         address=peer.address,
@@ -95,6 +109,7 @@ def _peer(reader: Reader, peer: PeerInfo) -> models.Peer:
         topics=list(peer.topics),
         mesh=list(peer.mesh),
         account=_peer_account(reader, peer.peer),
+        since_ms=since_ms,
     )
 
 

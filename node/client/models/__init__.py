@@ -53,7 +53,17 @@ from node.client.models.chain import (
 )
 from node.client.models.joins import JoinMeter, JoinRequest, JoinRequestList
 from node.client.models.meters import Meter, MeterList, Reading, ReadingList
-from node.client.models.node import EngineStatus, Finality, Health, MempoolStatus, Peer, PeerList, Status, SyncStatus
+from node.client.models.node import (
+    Ban,
+    EngineStatus,
+    Finality,
+    Health,
+    MempoolStatus,
+    Peer,
+    PeerList,
+    Status,
+    SyncStatus,
+)
 from node.client.models.problems import BanRequest, ConnectRequest, Done, Problem, SubmitRequest
 from node.client.models.proofs import ProvenMember, StateProof
 
@@ -61,6 +71,7 @@ __all__ = [
     "Accepted",
     "Account",
     "Backer",
+    "Ban",
     "BanRequest",
     "Block",
     "BlockPage",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from node.client.models.base import Model, Party
 
 
@@ -75,7 +77,9 @@ class Health(Model, frozen=True, kw_only=True):
 
 
 class Peer(Model, frozen=True, kw_only=True):
-    """One connected peer. ``account`` is the member whose node key it runs under, None for others."""
+    """One connected peer. ``account`` is the member whose node key it runs under, None for others; ``since_ms``:
+    when it connected.
+    """
 
     peer: str
     address: str
@@ -87,8 +91,21 @@ class Peer(Model, frozen=True, kw_only=True):
     topics: list[str]
     mesh: list[str]
     account: Party | None
+    since_ms: int | None = None
+
+
+class Ban(Model, frozen=True, kw_only=True):
+    """A peer that is refused until then. ``account`` as in ``Peer``."""
+
+    peer: str
+    account: Party | None
+    reason: str
+    until_ms: int
 
 
 class PeerList(Model, frozen=True, kw_only=True):
+    """``bans``: those this node has made since it started and that stand."""
+
     peers: list[Peer]
     listening: list[str]
+    bans: list[Ban] = msgspec.field(default_factory=list)

@@ -36,7 +36,7 @@ from node.observer import Observer
 from node.protocol import StoredBlock
 from node.service import LiveStatus, NodeService
 from node.views.reader import Reader
-from p2p.network import NetworkError, PeerId, PeerInfo
+from p2p.network import Banned, NetworkError, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
 from storage.chain import ChainDatabase
 from storage.errors import Damaged
@@ -163,6 +163,12 @@ class Household:
                 mesh=("a",),
             )
         ]
+
+    def connected_since(self) -> dict[PeerId, int]:
+        return {peer.peer: self.made.genesis.time_ms for peer in self.peers()}
+
+    def bans(self) -> list[Banned]:
+        return [Banned(peer, reason, 2**50) for peer, _, reason in self.banned]
 
     def listening(self) -> list[str]:
         return [f"/ip4/127.0.0.1/tcp/4000/p2p/{self.peer_id}"]
