@@ -15,21 +15,30 @@ from collections.abc import Iterable
 from ledger.balances import get_supply
 from ledger.block import BrokenInvariant
 from ledger.encoding import MAX_INTEGER, Wire
+from ledger.market.matching import Side
+from ledger.market.open_orders import order_of_key
 from ledger.pools import frozen_mvote, worth_mvote
 from ledger.records import (
     ACCOUNTS,
     CANDIDATES,
     GRID_RESERVE,
+    MARKET_PERIODS,
     MEMBERS,
     METERS,
     NAMES,
     NODE_KEYS,
+    ORDERS,
+    OWN_ORDERS,
+    POSITIONS,
     STAKES,
     SUPPLY,
     Account,
     Candidate,
     CandidateStatus,
     GridReserve,
+    MarketPeriod,
+    OpenOrder,
+    Position,
     Stake,
     Supply,
 )
@@ -38,7 +47,7 @@ from ledger.state import State, StateReader
 Amounts = tuple[int, int, int]
 Change = tuple[bytes, Wire | None, Wire | None]
 _NOTHING: Amounts = (0, 0, 0)
-_HOLDERS = frozenset((Account, Candidate, GridReserve))
+_HOLDERS = frozenset((Account, Candidate, GridReserve, OpenOrder, MarketPeriod))
 _NAMES = ("WATT (uwatt)", "GRID (ugrid)", "VOTE (mvote)")
 
 
@@ -50,9 +59,10 @@ def check_block(state: State) -> None:
 def check_all(reader: StateReader) -> None:
     """Sums and indexes of a whole committed state. Errors: BrokenInvariant."""
     state = State(reader)
-    tables = (ACCOUNTS, CANDIDATES, STAKES, GRID_RESERVE, SUPPLY)
+    tables = (ACCOUNTS, CANDIDATES, STAKES, GRID_RESERVE, SUPPLY, ORDERS, MARKET_PERIODS)
     _check(((table.key(key), None, record) for table in tables for key, record in table.scan(state)), "the state")
     _check_indexes(state)
+    _check_orders(state)
 
 
 def _check(changes: Iterable[Change], where: str) -> None:
@@ -90,6 +100,10 @@ def _holdings(record: Wire | None) -> Amounts:
         return 0, 0, record.pool_mvote + frozen_mvote(record)
     if isinstance(record, GridReserve):
         return 0, record.ugrid, 0
+    if isinstance(record, OpenOrder):
+        return record.locked_uwatt, 0, 0
+    if isinstance(record, MarketPeriod):
+        return record.escrow_uwatt, 0, 0
     return _NOTHING
 
 
@@ -110,10 +124,11 @@ def _shares(record: Wire | None) -> int:
 
 def _check_record(key: bytes, record: Wire | None) -> None:
     """Errors: BrokenInvariant where a record cannot be right by itself."""
-    if isinstance(record, Account | Supply | GridReserve | Stake):
+    if isinstance(record, Account | Supply | GridReserve | Stake | OpenOrder | MarketPeriod):
         for name in record.__struct_fields__:
-            if not 0 <= getattr(record, name) <= MAX_INTEGER:
-                raise BrokenInvariant(f"record {key.hex()}: {name} = {getattr(record, name)}")
+            amount = getattr(record, name)
+            if isinstance(amount, int) and not 0 <= amount <= MAX_INTEGER:
+                raise BrokenInvariant(f"record {key.hex()}: {name} = {amount}")
     elif isinstance(record, Candidate):
         if record.pool_mvote < 0 or not 0 <= record.shares <= MAX_INTEGER:
             raise BrokenInvariant(f"candidate {key.hex()}: pool {record.pool_mvote}, shares {record.shares}")
@@ -140,3 +155,24 @@ def _check_indexes(state: State) -> None:
         raise BrokenInvariant("the candidates are not the members with a node key")
     if get_supply(state) == Supply():
         raise BrokenInvariant("there is no supply")
+
+
+def _check_orders(state: State) -> None:
+    """Errors: BrokenInvariant where the index of own orders or the positions do not match the books."""
+    named = {}
+    opened: dict[bytes, list[int]] = defaultdict(lambda: [0, 0])  # period ‖ account → open orders, Wh offered
+    for key, order in ORDERS.scan(state):
+        period, side, number = order_of_key(key)
+        named[order.account + key[:8] + key[-8:]] = (side, order.limit)
+        position = opened[key[:8] + order.account]
+        position[0] += 1
+        position[1] += order.left_wh if side is Side.SELL else 0
+        if not 0 < order.left_wh <= order.energy_wh:
+            raise BrokenInvariant(f"order {number} of period {period}: {order.left_wh} of {order.energy_wh} Wh left")
+    if named != {key: (own.side, own.limit) for key, own in OWN_ORDERS.scan(state)}:
+        raise BrokenInvariant("the index of own orders does not match the books")
+    positions: dict[bytes, Position] = dict(POSITIONS.scan(state))
+    for key in opened.keys() | positions.keys():
+        held = positions.get(key, Position())
+        if [held.open_orders, held.open_sell_wh] != opened[key]:
+            raise BrokenInvariant(f"position {key.hex()}: {held} does not match the books, {opened[key]}")

@@ -1,8 +1,8 @@
 """Carries out a block on a state: the one way in which the ledger changes.
 
 1. Whoever calls has verified every signature (``Transaction.has_valid_signature``) and the facts of the context.
-2. First the turn is accounted for (``turns``); then at most one period is settled (``settlement.periods``); then the
-   transactions take effect one by one, in the prescribed order;
+2. First the turn is accounted for (``turns``); then books are closed (``market.closing``) and at most one period is
+   settled (``settlement.periods``); then the transactions take effect one by one, in the prescribed order;
    at an epoch's last block reputation decays, the committee snapshot is taken, old readings are forgotten; then the tip
    moves on; last the sums are checked (``conservation``).
 3. Prescribed order: readings by (period, meter, id); then senders by SHA-256(beacon ‖ sender), each by nonce.
@@ -25,6 +25,8 @@ from ledger.conservation import check_block
 from ledger.envelope import charge, check_next_nonce, check_terms, resolve_sender
 from ledger.execution import Execution, Rule, get_parameters, get_tip
 from ledger.keys import digest
+from ledger.market import orders
+from ledger.market.closing import close_books
 from ledger.readings import apply_reading, check_reading, prune_readings
 from ledger.records import TIP, Tip
 from ledger.refusal import Refusal, TransactionRefused
@@ -33,7 +35,13 @@ from ledger.state import Base, State
 from ledger.transactions import MAX_TRANSACTION_BYTES, Kind, SubmitReading, Transaction
 from ledger.turns import decay_reputation, restart_participation, take_turn
 
-RULES: Final[dict[Kind, Rule[Any]]] = {**transfers.RULES, **registry.RULES, **votes.RULES, **evidence.RULES}
+RULES: Final[dict[Kind, Rule[Any]]] = {
+    **transfers.RULES,
+    **registry.RULES,
+    **votes.RULES,
+    **evidence.RULES,
+    **orders.RULES,
+}
 MAX_NONCE_GAP: Final = 64
 
 assert set(RULES) == set(Kind) - {Kind.SUBMIT_READING}, "every kind has a rule; readings have a way of their own"
@@ -224,6 +232,7 @@ class _Run:
         self._receipts: list[Receipt] = []
         self._history: list[HistoryEntry] = []
         take_turn(self.execution, context)
+        close_books(self.execution)
         settle_due(self.execution)
 
     def require_size(self, transactions: Sequence[Transaction]) -> None:

@@ -57,6 +57,20 @@ class Refusal(StrEnum):
     OUTSIDE_WINDOW = "outside_window"
     SAMPLED_OUTSIDE_TOLERANCE = "sampled_outside_tolerance"
     SAMPLED_AFTER_BLOCK = "sampled_after_block"
+    # the market
+    NO_GATEWAY = "no_gateway"
+    GATEWAY_DOES_NOT_TRADE = "gateway_does_not_trade"
+    NO_CONNECTION_METER = "no_connection_meter"
+    OFF_LOT = "off_lot"
+    OFF_TICK = "off_tick"
+    PRICE_OUT_OF_RANGE = "price_out_of_range"
+    BOOK_CLOSED = "book_closed"
+    BOOK_NOT_OPEN = "book_not_open"
+    BEYOND_NAMEPLATE = "beyond_nameplate"
+    TOO_MANY_ORDERS = "too_many_orders"
+    TOO_MANY_TRADES = "too_many_trades"
+    SELF_TRADE = "self_trade"
+    UNKNOWN_ORDER = "unknown_order"
     # votes and turns
     NOT_A_CANDIDATE = "not_a_candidate"
     CANDIDATE_EXPELLED = "candidate_expelled"
@@ -78,6 +92,7 @@ RETRY_MAY_HELP: Final = frozenset(
         Refusal.DISK_FULL,
         Refusal.PERIOD_NOT_ENDED,
         Refusal.SAMPLED_AFTER_BLOCK,
+        Refusal.BOOK_NOT_OPEN,
     }
 )
 """Refusals of the moment: the same bytes may be accepted later. All others need a different transaction or a different

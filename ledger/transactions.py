@@ -41,6 +41,8 @@ MAX_TRANSACTION_BYTES: Final = 16 * 1024
 MAX_MEMO_BYTES: Final = 64
 MAX_RULE_TARGETS: Final = 16
 MAX_NAME_CHARACTERS: Final = 32
+MAX_STRIP_PERIODS: Final = 96
+MAX_CANCELLED_ORDERS: Final = 96
 DECODED_REMEMBERED: Final = 4_096
 
 
@@ -57,6 +59,9 @@ class Kind(IntEnum):
     SET_VOTING_RULE = 50
     REJOIN = 51
     REPORT_EQUIVOCATION = 52
+    PLACE_ORDER = 64
+    CANCEL_ORDER = 65
+    REPLACE_QUOTE = 66
 
     @property
     def word(self) -> str:
@@ -163,6 +168,36 @@ class ReportEquivocation(Wire, frozen=True):
     second: SignedStatement
 
 
+class PlaceOrder(Wire, frozen=True):
+    """Buys (side 1) or sells (side 2) the same energy at the same limit in each of ``periods``, which ascend."""
+
+    side: Unsigned
+    periods: tuple[Unsigned, ...]
+    energy_wh: Unsigned
+    limit_uwatt_per_kwh: Unsigned
+
+
+class OrderReference(Wire, frozen=True):
+    period: Unsigned
+    number: Unsigned
+
+
+class CancelOrder(Wire, frozen=True):
+    """Takes the sender's open orders out of their books, all or none."""
+
+    orders: tuple[OrderReference, ...]
+
+
+class ReplaceQuote(Wire, frozen=True):
+    """A purchase and a sale in place of all the sender's open orders of the period. Energy 0 leaves a side out."""
+
+    period: Unsigned
+    buy_energy_wh: Unsigned
+    buy_limit_uwatt_per_kwh: Unsigned
+    sell_energy_wh: Unsigned
+    sell_limit_uwatt_per_kwh: Unsigned
+
+
 Payload = (
     Transfer
     | RegisterMember
@@ -174,6 +209,9 @@ Payload = (
     | SetVotingRule
     | Rejoin
     | ReportEquivocation
+    | PlaceOrder
+    | CancelOrder
+    | ReplaceQuote
 )
 
 PAYLOADS: Final[dict[Kind, type[Payload]]] = {
@@ -187,6 +225,9 @@ PAYLOADS: Final[dict[Kind, type[Payload]]] = {
     Kind.SET_VOTING_RULE: SetVotingRule,
     Kind.REJOIN: Rejoin,
     Kind.REPORT_EQUIVOCATION: ReportEquivocation,
+    Kind.PLACE_ORDER: PlaceOrder,
+    Kind.CANCEL_ORDER: CancelOrder,
+    Kind.REPLACE_QUOTE: ReplaceQuote,
 }
 KIND_OF: Final = {payload: kind for kind, payload in PAYLOADS.items()}
 NODE_KEY_KINDS: Final = frozenset({Kind.REJOIN, Kind.REPORT_EQUIVOCATION})

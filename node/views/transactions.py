@@ -11,9 +11,10 @@ import msgspec
 from consensus.block import Block
 from ledger.block import Receipt
 from ledger.encoding import Wire
+from ledger.market.matching import Side
 from ledger.records import MeterKind, MeterRole, Role
 from ledger.statements import Statement, StatementKind
-from ledger.transactions import RegisterMeter, Token, Transaction, Transfer, decode_transaction
+from ledger.transactions import PlaceOrder, RegisterMeter, Token, Transaction, Transfer, decode_transaction
 from node.client import models
 from node.client.models import iso_time
 from node.views.reader import NotFound, Reader, hex_key, word
@@ -26,6 +27,7 @@ _WORDS: Final[dict[tuple[type[Wire], str], type[IntEnum]]] = {
     (RegisterMeter, "kind"): MeterKind,
     (RegisterMeter, "role"): MeterRole,
     (Statement, "kind"): StatementKind,
+    (PlaceOrder, "side"): Side,
 }
 
 

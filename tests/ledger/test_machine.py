@@ -16,13 +16,21 @@ from msgspec.structs import replace
 from ledger.block import BlockContext
 from ledger.committee import committee_at
 from ledger.execute import PrescribedOrder, check_form, execute_block, select_transactions
+from ledger.genesis import GenesisFeeder
 from ledger.keys import Domain, SigningKey
+from ledger.market.grid_fee import FeeModel, Mechanism, amount_uwatt
+from ledger.market.terms import tariff_of
 from ledger.pools import withdrawable_mvote
 from ledger.records import (
     CANDIDATES,
+    FEEDER_FLOWS,
+    MARKET_PERIODS,
     NODE_KEYS,
+    OWN_ORDERS,
     READINGS,
+    SETTLED_PERIODS,
     TIP,
+    TRADES,
     CandidateStatus,
     MeterKind,
     MeterRole,
@@ -30,14 +38,19 @@ from ledger.records import (
     VotingRule,
 )
 from ledger.refusal import Refusal, TransactionRefused
+from ledger.settlement.lines import next_period
 from ledger.statements import SignedStatement, Statement
 from ledger.transactions import (
+    CancelOrder,
     CastVotes,
     DelegateNodeKey,
+    OrderReference,
     Payload,
+    PlaceOrder,
     RegisterMember,
     RegisterMeter,
     Rejoin,
+    ReplaceQuote,
     ReportEquivocation,
     SetVotingRule,
     Transaction,
@@ -79,15 +92,34 @@ class Street(RuleBasedStateMachine):
         storage_wh=st.sampled_from([0, 1_000]),
         missed_turn_antes=st.sampled_from([100, 10_000]),
         ante_divisor=st.sampled_from([10_000, 100]),
+        with_gateway=st.sampled_from([True, True, True, False]),
+        mechanism=st.sampled_from(Mechanism),
+        fee_model=st.sampled_from(FeeModel),
     )
-    def begin(self, storage_wh: int, missed_turn_antes: int, ante_divisor: int) -> None:
-        parameters = replace(PARAMETERS, missed_turn_antes=missed_turn_antes, ante_divisor=ante_divisor)
+    def begin(
+        self,
+        storage_wh: int,
+        missed_turn_antes: int,
+        ante_divisor: int,
+        with_gateway: bool,
+        mechanism: Mechanism,
+        fee_model: FeeModel,
+    ) -> None:
+        parameters = replace(
+            PARAMETERS,
+            missed_turn_antes=missed_turn_antes,
+            ante_divisor=ante_divisor,
+            market_mechanism=int(mechanism),
+            grid_fee_model=int(fee_model),
+        )
         genesis = make_genesis(
             HOMES,
             parameters,
             without_node=["ida"],
             kinds={"hugo": MeterKind.LOAD, "ida": MeterKind.MIXED},
             storage_wh=storage_wh,
+            with_gateway=with_gateway,
+            feeders=(GenesisFeeder("feeder-1", "S", 4_000), GenesisFeeder("feeder-2", "S", 400_000)),
         )
         keeping = replace(genesis.members[1], voting_rule=VotingRule(keep_bps=10_000, targets=()))
         members = (genesis.members[0], keeping, *genesis.members[2:])
@@ -208,6 +240,34 @@ class Street(RuleBasedStateMachine):
 
     @rule(
         name=people,
+        side=st.sampled_from([1, 1, 2, 2, 3]),
+        ahead=st.lists(st.integers(0, 8), min_size=1, max_size=3, unique=True).map(sorted),
+        lots=st.sampled_from([0, 1, 5, 30, 60, 200, 10**7]),
+        ticks=st.sampled_from([799, 800, 1_500, 1_501, 1_502, 3_000]),
+    )
+    def place_order(self, name: str, side: int, ahead: list[int], lots: int, ticks: int) -> None:
+        now = self.street.time_ms // PERIOD_MS
+        periods = tuple(now + one for one in ahead)
+        self.offer(name, PlaceOrder(side, periods, energy_wh=10 * lots, limit_uwatt_per_kwh=100 * ticks))
+
+    @rule(name=people, chosen=st.integers(0, 10**6), whose=homes)
+    def cancel_order(self, name: str, chosen: int, whose: str) -> None:
+        """Most often one's own order, if there is one."""
+        for owner in (name, whose):
+            own = [key for key, _ in OWN_ORDERS.scan(self.street.state, account_key(owner).public_key)]
+            if own:
+                key = own[chosen % len(own)]
+                period, number = int.from_bytes(key[32:40], "big"), int.from_bytes(key[40:], "big")
+                self.offer(name, CancelOrder((OrderReference(period, number),)))
+                return
+
+    @rule(name=people, ahead=st.integers(0, 4), lots=st.integers(0, 60), bid=st.integers(1_490, 1_502))
+    def replace_quote(self, name: str, ahead: int, lots: int, bid: int) -> None:
+        period = self.street.time_ms // PERIOD_MS + ahead
+        self.offer(name, ReplaceQuote(period, 10 * lots, 100 * bid, 10 * (60 - lots), 100 * (bid + lots % 3)))
+
+    @rule(
+        name=people,
         nonce=st.integers(0, 70),
         fee_uwatt=st.sampled_from([0, 1_000, 10**10]),
         valid_for=st.integers(-1, 6_000),
@@ -291,6 +351,29 @@ class Street(RuleBasedStateMachine):
         weights = [member.weight for member in members]
         assert weights
         assert len(weights) < 4 or 3 * max(weights) < sum(weights)
+
+    @invariant()
+    def escrow_is_what_the_trades_that_are_not_settled_need(self) -> None:
+        state = self.street.state
+        for key, market in MARKET_PERIODS.scan(state):
+            period = int.from_bytes(key, "big")
+            retail = tariff_of(state, period).retail
+            trades = [trade for _, trade in TRADES.scan(state, key)]
+            needed = sum(amount_uwatt(trade.energy_wh, retail + trade.rate) for trade in trades)
+            assert market.escrow_uwatt == (0 if period < next_period(state) else needed)
+            assert all(trade.seller != trade.buyer for trade in trades)
+
+    @invariant()
+    def no_feeder_carries_more_than_it_can(self) -> None:
+        for key, flow in FEEDER_FLOWS.scan(self.street.state):
+            assert max(flow.out_wh, flow.into_wh) <= (1_000 if key[8:] == b"feeder-1" else 100_000)
+
+    @invariant()
+    def what_the_gateway_delivered_is_what_came_from_outside(self) -> None:
+        for _, settled in SETTLED_PERIODS.scan(self.street.state):
+            gateway_wh = settled.drawn_wh + settled.shortfall_wh - settled.fed_in_wh - settled.excess_wh
+            assert gateway_wh == settled.import_wh - settled.export_wh
+            assert settled.certified_wh <= min(settled.import_wh, settled.export_wh)
 
     @invariant()
     def readings_never_outgrow_the_window(self) -> None:

@@ -56,12 +56,17 @@ from ledger.records import (
 )
 from ledger.statements import SignedStatement, Statement
 from ledger.transactions import (
+    KIND_OF,
+    CancelOrder,
     CastVotes,
     DelegateNodeKey,
+    OrderReference,
     PhaseSample,
+    PlaceOrder,
     RegisterMember,
     RegisterMeter,
     Rejoin,
+    ReplaceQuote,
     ReportEquivocation,
     SetVotingRule,
     Signed,
@@ -120,6 +125,7 @@ _GENESIS_MEMBER: Final = GenesisMember(
     voting_rule=None,
 )
 _ORIGIN: Final = Origin(producer=_A, consumer=_B, energy_wh=400, storage_wh=30)
+_ORDER: Final = OrderReference(period=1_944_450, number=257)
 _FEEDER: Final = GenesisFeeder(name="feeder-1", substation="Umspannwerk Süd")
 
 EXAMPLES: Final[tuple[Wire, ...]] = (
@@ -140,6 +146,16 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     SetVotingRule(keep_bps=2_000, targets=_TARGETS),
     Rejoin(),
     ReportEquivocation(node_key=_B, first=_SIGNED_STATEMENTS[0], second=_SIGNED_STATEMENTS[1]),
+    PlaceOrder(side=2, periods=(1_944_450, 1_944_546), energy_wh=1_000, limit_uwatt_per_kwh=150_000),
+    CancelOrder(orders=(_ORDER, OrderReference(period=1_944_546, number=258))),
+    ReplaceQuote(
+        period=1_944_450,
+        buy_energy_wh=500,
+        buy_limit_uwatt_per_kwh=120_000,
+        sell_energy_wh=300,
+        sell_limit_uwatt_per_kwh=140_000,
+    ),
+    _ORDER,
     _PHASE,
     _STATEMENTS[0],
     _SIGNED_STATEMENTS[0],
@@ -271,7 +287,7 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
 def wire_vectors() -> dict[str, Any]:
     """What the ledger encodes now, in the shape of the golden file."""
     transactions = {}
-    for payload in EXAMPLES[:10]:
+    for payload in (example for example in EXAMPLES if type(example) in KIND_OF):
         terms = {} if isinstance(payload, SubmitReading) else {"nonce": 7, "fee_uwatt": 1_000, "valid_until_height": 99}
         made = sign_transaction(KEYS[0], CHAIN_ID, payload, **terms)  # type: ignore[arg-type]
         transactions[made.kind.word] = {"kind": int(made.kind), "id": made.id.hex(), "raw": made.raw.hex()}

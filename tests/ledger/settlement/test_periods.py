@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from ledger.balances import take_watt
 from ledger.block import BrokenInvariant
 from ledger.records import (
     BILL_LINES,
@@ -347,6 +348,7 @@ def test_escrow_that_is_not_used_up_stops_the_node() -> None:
     made = street()
     state = made.state
     MARKET_PERIODS.put(state, MarketPeriod(escrow_uwatt=1), height_key(FIRST_PERIOD))
+    take_watt(state, account_key("bob").public_key, 1)
     made.reader.apply(state.changes())
     end_period(made, FIRST_PERIOD)
     made.block()
