@@ -13,8 +13,18 @@ from consensus.block import MAX_BLOCK_BYTES, NO_HASH, Block, Certificate
 from consensus.certificates import signers, verify_certificate
 from consensus.chain_rules import InvalidBlock as BrokenRule
 from consensus.chain_rules import verify_final
-from consensus.engine import Engine, FinalBlockInvalid, HeightContext, Instant
-from consensus.messages import Certificates, Message, Proposal, Vote, Votes, decode_message, encode_message
+from consensus.engine import Engine, FinalBlockInvalid, Instant
+from consensus.messages import (
+    Abridged,
+    Certificates,
+    Holding,
+    Holdings,
+    Proposal,
+    Vote,
+    Votes,
+    decode_message,
+    encode_message,
+)
 from consensus.vrf import VrfError
 from consensus.vrf import verify as verify_beacon
 from ledger.block import InvalidBlock
@@ -48,6 +58,7 @@ from node.gossip import SignatureCache, TransactionGossip, decode_batch
 from node.judge import Judge
 from node.log import get
 from node.protocol import BLOCKS, BODY, CERTIFICATES, Announcement, StoredBlock, TransactionBatch
+from node.relay import Relay
 from node.serving import Serving
 from p2p.network import Handler, Offence, RequestRefused, Verdict
 from storage.memory import MemoryChain
@@ -242,7 +253,9 @@ def _messages() -> tuple[Sequence[bytes], Feed]:
     chain = _grown()
     node = _node(chain)
     context = node.height_context()
-    judge = Judge(chain.verifier, node.body_is_bound)
+    relay = Relay(Judge(chain.verifier, node.body_is_bound), chain.verifier)
+    relay.open(context)
+    list(relay.due(["a neighbour"], 0))
     block = chain.build([chain.sign("anne", Rejoin())], time_ms=chain.open.earliest_ms).block
     leader = chain.leader().node
     notarized = chain.certify(block, kind=StatementKind.NOTARIZE)
@@ -262,6 +275,9 @@ def _messages() -> tuple[Sequence[bytes], Feed]:
         encode_message(Votes(tuple(votes[:1])), 3),
         encode_message(Certificates((notarized,)), 4),
         encode_message(Certificates((chain.certify(block),)), 5),
+        encode_message(Certificates((chain.certify(block, signers=("anne",)),)), 6),
+        encode_message(Abridged(Proposal(context.height, 0, block, (), leader.public_key, signature), b""), 7),
+        encode_message(Holdings(context.height, 0, (Holding(votes[0].statement, b"\x05"),), (proposed,)), 8),
     ]
 
     def feed(data: bytes) -> str:
@@ -271,28 +287,18 @@ def _messages() -> tuple[Sequence[bytes], Feed]:
             return type(error).__name__
         salt = decode_plain(data, MAX_BYTES)[2]
         assert encode_message(message, salt) == data
-        verdict = _judged(judge, message, context)
-        if verdict is not Verdict.REJECT:
+        heard = relay.hear("a neighbour", message, 0, 0)
+        list(relay.due(["a neighbour", "another"], 0))
+        if heard.messages:
             engine = Engine(None, chain.verifier, node.body_is_bound)
             now = Instant(wall_ms=chain.open.earliest_ms, monotonic_ms=1_000)
             engine.open_height(context, now)
-            engine.on_message(message, leader.public_key, now)
-            engine.on_message(message, None, now)
-        return verdict.value
+            for part in heard.messages:
+                engine.on_message(part, leader.public_key, now)
+                engine.on_message(part, None, now)
+        return heard.verdict.value
 
     return golden, feed
-
-
-def _judged(judge: Judge, message: Message, context: HeightContext) -> Verdict:
-    """In a trio run, for the judge looks at its clock."""
-    verdicts: list[Verdict] = []
-
-    async def main() -> None:
-        verdicts.append(judge.message(message, context, 0, 0))
-        await trio.lowlevel.checkpoint()
-
-    virtually(main)
-    return verdicts[0]
 
 
 def _certificates() -> tuple[Sequence[bytes], Feed]:
