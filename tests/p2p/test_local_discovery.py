@@ -44,6 +44,14 @@ def multicast() -> None:
         pytest.skip(reason)
 
 
+def bound(other: socket.socket) -> bool:
+    try:
+        other.bind(("", 5353))
+    except OSError:
+        return False
+    return True
+
+
 def discovery(name: str, found: list[str], network: str = NETWORK) -> LocalDiscovery:
     address = f"/ip4/192.0.2.1/tcp/4001/p2p/{name}"
     return LocalDiscovery(network, name, lambda: [address], found.append, LOOPBACK)
@@ -79,7 +87,8 @@ async def test_it_stops_within_two_seconds() -> None:
 async def test_where_it_cannot_be_it_says_so_once_and_the_node_goes_on(nursery: trio.Nursery) -> None:
     # Given another program that has the port of multicast DNS for itself
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("", 5353))
+        if not bound(other):
+            pytest.skip("other programs share the port of multicast DNS: none can have it alone")
         with structlog.testing.capture_logs() as said:
             nursery.start_soon(discovery("anne", []).run)
             await eventually(lambda: bool(said), within_s=20)
