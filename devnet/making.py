@@ -31,7 +31,7 @@ from devnet.manifest import (
     load,
     save,
 )
-from devnet.neighbourhood import Home, HomeKeys, homes_of, plan_network
+from devnet.neighbourhood import UTILITY, Home, HomeKeys, homes_of, plan_network
 from home.profiles.series import House
 from ledger.encoding import encode
 from ledger.genesis import chain_id
@@ -85,7 +85,7 @@ def make_devnet(directory: Path, count: int, genesis_time_ms: int, halt_height: 
     homes = homes_of(count)
     clear(directory)
     keys = [_make_keys(directory, home.name) for home in homes]
-    genesis = found_network(plan_network(homes, [own.public for own in keys], genesis_time_ms))
+    genesis = found_network(plan_network(homes, [own.public for own in keys], _make_utility(directory), genesis_time_ms))
     places = _places([peer_id_from_public_key(own.public.node_key) for own in keys])
     document = encode(genesis)
     for index, (home, own) in enumerate(zip(homes, keys, strict=True)):
@@ -160,6 +160,13 @@ def _make_keys(directory: Path, name: str) -> _Keys:
         meter=SigningKey(meter_seed).public_key,
     )
     return _Keys(public, node_seed)
+
+
+def _make_utility(directory: Path) -> bytes:
+    """The gateway's wallet; its public key."""
+    wallets = Keystore(directory / WALLETS)
+    wallets.create(UTILITY, PASSWORD, CHEAP)
+    return wallets.show(UTILITY).public_key
 
 
 def _places(peer_ids: Sequence[str]) -> list[_Place]:

@@ -5,7 +5,8 @@
    third has a solar roof.
 2. Time runs ``COMPRESSION`` times faster: a quarter hour of the load and solar profiles passes in a period of 10 s. All
    that is measured in metered time shrinks alike.
-3. Homes alternate between the feeders F1 and F2 of the substation S. The first home is the approver.
+3. Homes alternate between the feeders F1 and F2 of the substation S. The first home is the approver. The gateway, which
+   buys and sells what the homes do not among themselves, is a member without a node and a meter, called utility.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ledger.records import MeterKind, Role
 from node.founding import NO_ROLES, MemberPlan, MeterPlan, NetworkPlan, VotingPlan
 
 NETWORK_NAME: Final = "devnet"
+UTILITY: Final = "utility"
 MAX_HOMES: Final = 40
 SUBSTATION: Final = "S"
 FEEDERS: Final = ("F1", "F2")
@@ -94,8 +96,10 @@ def homes_of(count: int) -> tuple[Home, ...]:
     )
 
 
-def plan_network(homes: Sequence[Home], keys: Sequence[HomeKeys], time_ms: int) -> NetworkPlan:
-    """``time_ms``: when the chain begins; its first block is made one block interval later at the earliest."""
+def plan_network(homes: Sequence[Home], keys: Sequence[HomeKeys], utility: bytes, time_ms: int) -> NetworkPlan:
+    """``utility`` is the gateway's account, a public key. ``time_ms``: when the chain begins; its first block is made
+    one block interval later at the earliest.
+    """
     members = [
         MemberPlan(
             name=home.name,
@@ -115,12 +119,13 @@ def plan_network(homes: Sequence[Home], keys: Sequence[HomeKeys], time_ms: int) 
         )
         for index, (home, own) in enumerate(zip(homes, keys, strict=True))
     ]
+    gateway = MemberPlan(name=UTILITY, feeder=FEEDERS[0], account=utility, roles=Role.GATEWAY, watt_uwatt=WATT_UWATT)
     return NetworkPlan(
         name=NETWORK_NAME,
         time_ms=time_ms,
         parameters=PARAMETERS,
         feeders=tuple((feeder, SUBSTATION) for feeder in FEEDERS),
-        members=tuple(members),
+        members=(*members, gateway),
         grid_reserve_ugrid=GRID_RESERVE_UGRID,
     )
 

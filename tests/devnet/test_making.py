@@ -10,7 +10,7 @@ import pytest
 
 from devnet.making import ALL_KNOW_ALL, PASSWORD, PORTS, free_ports, keep_devnet, make_devnet
 from devnet.manifest import DevnetError, NoDevnet, devnet_directory, edit, load
-from devnet.neighbourhood import BadNeighbourhood
+from devnet.neighbourhood import UTILITY, BadNeighbourhood
 from home.meter import read_arguments
 from ledger.genesis import chain_id
 from ledger.keys import SigningKey
@@ -49,7 +49,9 @@ def test_every_home_has_its_keys_and_one_genesis(tmp_path: Path) -> None:
         # And the node halts where it should
         assert configuration_of(tmp_path / "devnet", home.name).node.halt_height == 30
         assert document
-    assert set(members) == {"anne", "bob", "carla", "george"}
+    assert set(members) == {"anne", "bob", "carla", "george", UTILITY}
+    gateway = Keystore(tmp_path / "devnet" / "wallets").unlock(UTILITY, PASSWORD)
+    assert members[UTILITY].account == SigningKey(gateway).public_key
 
 
 @pytest.mark.parametrize("count", [1, 4, ALL_KNOW_ALL + 6])

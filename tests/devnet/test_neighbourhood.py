@@ -11,6 +11,7 @@ from devnet.neighbourhood import (
     CONNECTION_W,
     MAX_HOMES,
     PARAMETERS,
+    UTILITY,
     BadNeighbourhood,
     HomeKeys,
     homes_of,
@@ -31,23 +32,27 @@ def genesis_of(count: int) -> Genesis:
     keys = [
         HomeKeys(*(SigningKey(bytes([index, kind]) * 16).public_key for kind in range(3))) for index in range(count)
     ]
-    return found_network(plan_network(homes_of(count), keys, 1_750_000_000_000))
+    return found_network(
+        plan_network(homes_of(count), keys, SigningKey(bytes([255]) * 32).public_key, 1_750_000_000_000)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 13, MAX_HOMES])
 def test_every_size_is_a_genesis_the_ledger_accepts(count: int) -> None:
     genesis = genesis_of(count)
     assert genesis_changes(genesis)
-    assert len(genesis.members) == len(genesis.meters) == count
-    assert all(member.node_key is not None for member in genesis.members)
+    *homes, gateway = genesis.members
+    assert len(homes) == len(genesis.meters) == count
+    assert all(member.node_key is not None for member in homes)
+    assert (gateway.name, gateway.roles, gateway.node_key) == (UTILITY, Role.GATEWAY, None)
 
 
 def test_the_first_four_are_the_examples_and_george_has_the_generator() -> None:
     genesis = genesis_of(4)
-    assert [member.name for member in genesis.members] == ["anne", "bob", "carla", "george"]
-    assert [member.feeder for member in genesis.members] == ["F1", "F2", "F1", "F2"]
+    assert [member.name for member in genesis.members] == ["anne", "bob", "carla", "george", UTILITY]
+    assert [member.feeder for member in genesis.members] == ["F1", "F2", "F1", "F2", "F1"]
     assert [meter.kind for meter in genesis.meters] == [MeterKind.LOAD] * 3 + [MeterKind.SOLAR]
-    assert [member.roles for member in genesis.members] == [Role.APPROVER, 0, 0, 0]
+    assert [member.roles for member in genesis.members] == [Role.APPROVER, 0, 0, 0, Role.GATEWAY]
     # And he keeps 20 % of his votes and splits the rest among the others
     rule = genesis.members[3].voting_rule
     assert rule is not None
