@@ -19,18 +19,17 @@ with a block.
    are sent again for the second, fourth, eighth … time also go to every peer of the topic: no mesh can keep them in.
 6. Held is only what was verified: the open height's, the next one's as far as it has come, and finalize votes for the
    parent. Of a seat, kind and view at most two hashes (``ballots``, rule 2); views at most VOTE_VIEWS_AHEAD ahead but
-   for whole certificates; MAX_HELD statements, those of the earliest views go first.
+   for whole certificates; MAX_HELD statements, of which go first the next height's, then those of the remotest views,
+   then those that the fewest signed.
 7. A message is wrong if any of it is: a bad signature of a known committee, one thing twice, a misshapen certificate.
    What is of other heights or of strangers is neither right nor wrong; the engine hears of it and nobody else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
-
-import msgspec
 
 from consensus.block import Certificate
 from consensus.certificates import build_certificate, signatures_of, statement_of
@@ -52,8 +51,10 @@ from consensus.messages import (
 )
 from consensus.verifier import Verifier
 from ledger.statements import Statement, StatementKind, is_well_formed
+from node.abridging import abridge, complete
 from node.judge import Judge
 from node.parcels import pack
+from node.seats import from_octets, mask_of, seats_in, to_octets
 from p2p.network import PeerId, Verdict
 
 FLUSH_S: Final = 0.1
@@ -112,10 +113,8 @@ class Relay:
         self._repeats = 0
         self._held: dict[Statement, _Tally] = {}
         self._links: dict[PeerId, _Link] = {}
-        self.has_news = False
-        """True if ``due`` may have something to send."""
-        self.is_urgent = False
-        """True if that should not wait (rule 3)."""
+        self.has_news = False  # ``due`` may have something to send
+        self.is_urgent = False  # and that should not wait (rule 3)
 
     # The open height
 
@@ -189,7 +188,7 @@ class Relay:
             return Heard(Verdict.KEEP)
         if proposal.height == context.height and not self._judge.is_leaders(proposal, context):
             return Heard(Verdict.REJECT)
-        whole = self._complete(abridged)
+        whole = complete(abridged, self._parents_signatures(proposal))
         if whole is None:
             link = self._links.get(peer)
             if link is not None and len(link.incomplete) < MAX_IN_FULL:
@@ -230,9 +229,7 @@ class Relay:
                 whole.append(certificate)
                 continue
             signatures = signatures_of(certificate, committee)
-            is_whole = signatures is not None and committee.is_quorum(
-                sum(map(committee.weights.__getitem__, signatures))
-            )
+            is_whole = committee.is_quorum(sum(committee.weights[seat] for seat in signatures or ()))
             news = None if signatures is None else self._news(statement, signatures, committee)
             if signatures is None or news is None:
                 if statement.height <= context.height:
@@ -245,15 +242,15 @@ class Relay:
             if admitted:
                 self._tally(statement, committee).add(admitted)
                 self.has_news = True
-            self._note(peer, statement, _mask(signatures))
+            self._note(peer, statement, mask_of(signatures))
             if is_whole or (statement.height < context.height and not just_closed):
-                whole.append(certificate)
+                held = self._held.get(statement)  # what is held was verified, whatever came
+                whole.append(build_certificate(statement, held.signatures, committee) if held else certificate)
             else:
                 seats = committee.seats
                 votes += (Vote(statement, seats[seat].node_key, signature) for seat, signature in admitted.items())
-        return Heard(
-            verdict, tuple(pack([Certificates((each,)) for each in whole] + ([Votes(tuple(votes))] if votes else [])))
-        )
+        parcel = [*map(_alone, whole), *([Votes(tuple(votes))] if votes else [])]
+        return Heard(verdict, tuple(pack(parcel)))
 
     def _news(
         self, statement: Statement, signatures: Mapping[int, bytes], committee: Committee
@@ -261,16 +258,9 @@ class Relay:
         """The signatures of voters that are not held, verified; None if one is bad."""
         held = self._held.get(statement)
         mask = 0 if held is None else held.mask
-        news = {
-            seat: signature
-            for seat, signature in signatures.items()
-            if not mask >> seat & 1 and committee.weights[seat] > 0
-        }
-        good = all(
-            self._verifier.statement(committee.seats[seat].node_key, statement, signature)
-            for seat, signature in news.items()
-        )
-        return news if good else None
+        news = {seat: one for seat, one in signatures.items() if not mask >> seat & 1 and committee.weights[seat] > 0}
+        keys = {seat: committee.seats[seat].node_key for seat in news}
+        return news if all(self._verifier.statement(keys[seat], statement, one) for seat, one in news.items()) else None
 
     # Speaking
 
@@ -341,24 +331,24 @@ class Relay:
                 continue
             if tally.proposal is not None:
                 if statement.view >= self._view:
-                    yield self._abridge(tally.proposal, link, full=statement in link.in_full)
+                    yield self._for(link, statement, tally.proposal)
                     link.known[statement] = tally.mask
                     link.told_ms[statement] = now_ms
                 continue
             told = self._enough(statement, tally, known, lacking)
             if told:
-                parcel.append(Certificates((build_certificate(statement, told, tally.committee),)))
-                link.known[statement] = known | _mask(told)
+                parcel.append(_alone(build_certificate(statement, told, tally.committee)))
+                link.known[statement] = known | mask_of(told)
                 link.told_ms[statement] = now_ms
         yield from pack(parcel)
 
     def _enough(self, statement: Statement, tally: _Tally, known: int, lacking: int) -> dict[int, bytes]:
         """Rule 2: those of the lacking signatures that are worth sending."""
-        seats = _seats(lacking)
+        seats = seats_in(lacking)
         if statement.kind == StatementKind.FINALIZE:
             return {seat: tally.signatures[seat] for seat in seats}
         committee, chosen = tally.committee, {}
-        weight = sum(committee.weights[seat] for seat in _seats(known))
+        weight = sum(committee.weights[seat] for seat in seats_in(known))
         for seat in seats:
             if committee.is_quorum(weight):
                 break
@@ -378,7 +368,7 @@ class Relay:
         return Holdings(
             context.height,
             from_view,
-            tuple(Holding(statement, _octets(self._held[statement].mask)) for statement in chosen),
+            tuple(Holding(statement, to_octets(self._held[statement].mask)) for statement in chosen),
             in_full,
         )
 
@@ -387,7 +377,7 @@ class Relay:
         link = self._links.get(peer)
         if link is None:
             return
-        said = {each.statement: int.from_bytes(each.signers, "little") for each in holdings.holdings}
+        said = {each.statement: from_octets(each.signers) for each in holdings.holdings}
         believed: dict[Statement, int] = {}
         forgot = False
         for statement, tally in self._held.items():
@@ -453,39 +443,18 @@ class Relay:
             self.has_news = self.is_urgent = True
         return tally.mask
 
-    def _abridge(self, proposal: Proposal, link: _Link, *, full: bool) -> WireMessage:
-        """Rule 4."""
+    def _parents_signatures(self, proposal: Proposal) -> Mapping[int, bytes]:
+        """Those held on the parent of the proposal's block, by seat."""
         parent = proposal.block.parent_certificate
         tally = None if parent is None else self._held.get(statement_of(parent))
-        signatures = None if parent is None or tally is None else signatures_of(parent, tally.committee)
-        if full or parent is None or tally is None or signatures is None:
-            return proposal
-        known = link.known.get(statement_of(parent), 0) & tally.mask
-        left_out = {
-            seat for seat, signature in signatures.items() if known >> seat & 1 and tally.signatures[seat] == signature
-        }
-        if not left_out:
-            return proposal
-        sent = b"".join(signature for seat, signature in signatures.items() if seat not in left_out)
-        return Abridged(_with_signatures(proposal, parent, sent), _octets(_mask(left_out)))
+        return {} if tally is None else tally.signatures
 
-    def _complete(self, abridged: Abridged) -> Proposal | None:
-        """The proposal with its whole certificate; None if that cannot be made of what is held."""
-        parent = abridged.proposal.block.parent_certificate
-        tally = None if parent is None else self._held.get(statement_of(parent))
-        if parent is None or tally is None:
-            return None
-        left_out = int.from_bytes(abridged.left_out, "little")
-        signatures = b""
-        sent = parent.signatures
-        for seat in _seats(int.from_bytes(parent.signers, "little")):
-            if left_out >> seat & 1:
-                signatures += tally.signatures.get(seat, b"")
-            else:
-                signatures, sent = signatures + sent[:64], sent[64:]
-        whole = _with_signatures(abridged.proposal, parent, signatures)
-        certificate, header = whole.block.parent_certificate, whole.block.header
-        return whole if certificate and certificate.hash == header.parent_certificate_hash else None
+    def _for(self, link: _Link, statement: Statement, proposal: Proposal) -> Proposal | Abridged:
+        """Rule 4."""
+        parent = proposal.block.parent_certificate
+        if parent is None or statement in link.in_full:
+            return proposal
+        return abridge(proposal, self._parents_signatures(proposal), link.known.get(statement_of(parent), 0))
 
     # What is held
 
@@ -516,28 +485,13 @@ class Relay:
         tally = self._held.get(statement)
         if tally is None:
             if len(self._held) >= MAX_HELD:
-                earliest = min(self._held, key=lambda held: (-held.height, held.view))
-                del self._held[earliest]
+                del self._held[max(self._held, key=self._remoteness)]
             tally = self._held[statement] = _Tally(committee)
         return tally
 
-
-def _seats(mask: int) -> Sequence[int]:
-    return [seat for seat in range(mask.bit_length()) if mask >> seat & 1]
-
-
-def _mask(seats: Iterable[int]) -> int:
-    mask = 0
-    for seat in seats:
-        mask |= 1 << seat
-    return mask
+    def _remoteness(self, statement: Statement) -> tuple[int, int, int]:
+        return statement.height, abs(statement.view - self._view), -self._held[statement].mask.bit_count()
 
 
-def _octets(mask: int) -> bytes:
-    return mask.to_bytes(-(-mask.bit_length() // 8), "little")
-
-
-def _with_signatures(proposal: Proposal, parent: Certificate, signatures: bytes) -> Proposal:
-    certificate = msgspec.structs.replace(parent, signatures=signatures)
-    block = msgspec.structs.replace(proposal.block, parent_certificate=certificate)
-    return msgspec.structs.replace(proposal, block=block)
+def _alone(certificate: Certificate) -> Certificates:
+    return Certificates((certificate,))
