@@ -82,3 +82,9 @@ clean:
 .PHONY: catch-up
 catch-up: setup
 	$(BIN)/python -m bench.catch_up
+
+# Homes behind routers in network namespaces, with real NAT. Needs root, iproute2 and nftables; `make test` runs these
+# tests only where they are there.
+.PHONY: test-nat
+test-nat: setup
+	NAT=required $(BIN)/python -m pytest -n 0 tests/p2p/test_behind_nat.py tests/p2p/test_port_mapping.py
