@@ -19,7 +19,9 @@ FINALITY_BUCKETS_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10
 Numbers = Callable[[], Mapping[str, float]]
 
 
-NETWORK_GAUGES: Final = frozenset(("peers", "inbound", "handshakes", "empty_mesh"))
+NETWORK_GAUGES: Final = frozenset(
+    ("peers", "inbound", "handshakes", "empty_mesh", "known_peers", "reachable", "relay_circuits", "relay_reservations")
+)
 """Of the network's numbers those that also fall."""
 
 
