@@ -75,6 +75,11 @@ reliability-document: setup
 kills: setup
 	$(BIN)/python -m bench.kills
 
+# Neighbourhoods of 4 to 200 homes on lines of 256 kbit/s and 300 ms, simulated: up to ten minutes.
+.PHONY: slow-links
+slow-links: setup
+	$(BIN)/python -m bench.slow_links
+
 clean:
 	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
 

@@ -452,3 +452,37 @@ async def test_stopping_ends_subscriptions_and_events(street: Street) -> None:
     with trio.fail_after(1):
         assert [each async for each in received] == []
         assert [each async for each in events] == []
+
+
+@pytest.mark.trio
+async def test_what_is_sent_to_one_neighbour_reaches_it_and_is_not_forwarded(street: Street) -> None:
+    # Given three nodes in a row, that keep what they hear
+    heard: dict[str, list[tuple[str, bytes]]] = {}
+
+    def keep(network: Network) -> None:
+        heard[network.peer_id] = []
+
+        def hear(peer: str, data: bytes) -> Verdict:
+            heard[network.peer_id].append((peer, data))
+            return Verdict.KEEP
+
+        network.subscribe(TOPIC, hear)
+
+    first, second = await street.pair(keep)
+    third = street.build("third", second.addresses())
+    keep(third)
+    await street.start(third)
+    await eventually(lambda: set(second.neighbours(TOPIC)) == {first.peer_id, third.peer_id})
+    # When the first sends the second one thing, and the second the third another
+    assert first.send(second.peer_id, TOPIC, b"one")
+    await eventually(lambda: heard[second.peer_id] == [(first.peer_id, b"one")])
+    assert second.send(third.peer_id, TOPIC, b"two")
+    await eventually(lambda: bool(heard[third.peer_id]))
+    # Then each heard what it was sent, and the first message went no further
+    assert heard[third.peer_id] == [(second.peer_id, b"two")]
+    assert heard[first.peer_id] == []
+    assert second.metrics()[f"keep {TOPIC}"] == 1
+    # And nothing can be sent to who is not there, nor what is too large
+    assert not first.send(third.peer_id, TOPIC, b"three")
+    with pytest.raises(ValueError, match="at most"):
+        first.send(second.peer_id, TOPIC, bytes(MAX_MESSAGE_BYTES + 1))
