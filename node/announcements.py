@@ -1,7 +1,7 @@
 """Final blocks as they are told to the world: header and certificate, enough for a light client to follow.
 
-1. Who has a seat hears of final blocks by agreeing on them. Every node that has agreed on a block tells those of its
-   neighbours who have none.
+1. Who has a seat hears of final blocks by agreeing on them. Every node tells those of its neighbours who have none of
+   the blocks that it has agreed on, and of the newest that it fetched.
 2. What is news, and final by a committee this node knows, is passed on. A node that hears of a height it has not
    reached knows that it is behind.
 """
@@ -44,10 +44,12 @@ class Announcements:
     def announce(self, header: Header, certificate: Certificate) -> None:
         """Rule 1."""
         committee = self._committee_at(header.height)
+        if committee is None:
+            return  # the chain has gone on meanwhile
         data = encode(Announcement(header=header, certificate=certificate))
         for peer in self._network.neighbours(self._topic):
             key = node_key_of(peer)
-            if committee is None or key is None or committee.index_of_node_key(key) is None:
+            if key is None or committee.index_of_node_key(key) is None:
                 self._network.send(peer, self._topic, data)
 
     async def run(self) -> None:

@@ -463,9 +463,9 @@ class Node:
             await self._driver.run(await self._trust.settle(self._chain.height, self._chain.open.committee))
 
     async def _follow_up(self) -> None:
-        """After blocks: announces those agreed on, and does what the node does for its own member."""
+        """After blocks: announces those agreed on and the newest, and does what the node does for its own member."""
         async for final in self._finals:
-            if final.is_agreed:
+            if final.is_agreed or len(self._finals) == 0:
                 self._announcements.announce(final.header, final.certificate)
             if len(self._finals) == 0:
                 await self._care(final.header.height)
@@ -530,8 +530,8 @@ class Node:
             "the disk is full: transactions are not accepted until there is room"
             if self._intake.file_is_full and not self._driver.disk_full
             else None,
-            self._household_warning,
             "no peers: check the network and the bootstrap addresses" if self._is_lonely() else None,
+            self._household_warning,
         )
         for sentence in new:
             self._log.warning(sentence)

@@ -229,3 +229,15 @@ def test_few_topics_of_each_peer_are_remembered(mesh: Mesh) -> None:
     assert len(mesh.topics_of("bob")) == MAX_TOPICS_PER_PEER
     mesh.subscription("bob", "topic 0", False)
     assert len(mesh.topics_of("bob")) == MAX_TOPICS_PER_PEER - 1
+
+
+def test_neighbours_are_the_mesh_and_while_it_is_empty_the_same_few_subscribers(mesh: Mesh) -> None:
+    names = subscribers(mesh, DEGREE + 3)
+    assert mesh.neighbours(TOPIC) == sorted(members(mesh, names))
+    for name in names:
+        mesh.pruned(name, TOPIC, BACKOFF_S)
+    assert members(mesh, names) == []
+    alone = mesh.neighbours(TOPIC)
+    assert len(alone) == DEGREE
+    assert mesh.neighbours(TOPIC) == alone
+    assert mesh.neighbours("another topic") == []
