@@ -144,7 +144,7 @@ def test_it_follows_verifies_pays_and_sees_it_final(js_libp2p: str, nodes: list[
     assert report["status"]["chain_id"] == digest(b"ecloud/genesis/1", genesis.read_bytes()).hex()
     assert report["statuses_asked"] >= 1
     assert report["refusal"] == "refused: not a block range"
-    # And it verified every height's signatures, two each, under two committees, and heard of them from the node it knows
+    # And it verified every height's signatures, two each, under two committees, and the node it knows told it of them
     assert report["height"] >= LAST_HEIGHT
     assert report["signatures"] == 2 * report["height"]
     assert report["committees"] >= 2
