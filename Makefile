@@ -80,6 +80,16 @@ kills: setup
 slow-links: setup
 	$(BIN)/python -m bench.slow_links
 
+# A thousand neighbourhoods under faults and enemies in virtual time: about half an hour of computing.
+.PHONY: chaos
+chaos: setup
+	$(BIN)/python -m bench.chaos
+
+# The same with one rule left out at a time: is it noticed?
+.PHONY: mutants
+mutants: setup
+	$(BIN)/python -m bench.mutants
+
 clean:
 	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
 
@@ -92,4 +102,4 @@ catch-up: setup
 # tests only where they are there.
 .PHONY: test-nat
 test-nat: setup
-	NAT=required $(BIN)/python -m pytest -n 0 tests/p2p/test_behind_nat.py tests/p2p/test_port_mapping.py
+	NAT=required $(BIN)/python -m pytest -n 0 tests/p2p/test_behind_nat.py tests/p2p/test_port_mapping.py tests/end_to_end/test_homes_behind_nat.py

@@ -40,7 +40,7 @@ class Share:
     storminess: float
 
 
-PLAN: Final = (Share(4, 400, 160, 0.12), Share(7, 350, 80, 0.2), Share(13, 250, 40, 0.3))
+PLAN: Final = (Share(4, 400, 120, 0.12), Share(7, 350, 60, 0.2), Share(13, 250, 30, 0.3))
 
 
 def settings_of(runs: int, first_seed: int) -> list[Setting]:

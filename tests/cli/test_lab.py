@@ -6,6 +6,19 @@ import pytest
 
 from tests.cli.running import answer, refused, run
 
+CHAOS_FIELDS = [
+    "runs",
+    "heights",
+    "violations",
+    "halts",
+    "convictable",
+    "partitions",
+    "crashes",
+    "equivocations",
+    "node_days",
+    "cpu_seconds",
+]
+
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
@@ -46,3 +59,48 @@ def test_for_programs_there_are_numbers() -> None:
 )
 def test_what_cannot_be_is_said(options: list[str], says: str) -> None:
     assert says in refused("lab", "voting", *options, status=2)
+
+
+def test_chaos_harms_nobody_and_says_what_happened() -> None:
+    found = answer("lab", "chaos", "--days", "0.3", "--seed", "3")
+    assert list(found) == CHAOS_FIELDS
+    assert (found["runs"], found["violations"], found["halts"], found["convictable"]) == (1, 0, 0, 0)
+    assert found["heights"] >= 40
+    assert found["node_days"] == 1.2
+    again = answer("lab", "chaos", "--days", "0.3", "--seed", "3")
+    assert {**found, "cpu_seconds": 0} == {**again, "cpu_seconds": 0}
+
+
+def test_for_people_there_is_a_table_with_the_interval() -> None:
+    told = run("lab", "chaos", "--days", "0.005", "--interval", "15").stdout
+    rows = dict(line.split("  ", 1) for line in told.splitlines())
+    assert rows["heights"].strip().endswith("15 s apart")
+    assert rows["violations"].strip() == "0"
+
+
+def test_a_mutant_is_noticed_and_its_fault_named() -> None:
+    result = run("lab", "chaos", "--mutant", "wrong-committee", "--json", status=1)
+    assert '"violations": 1' in result.stdout
+    assert "seed 0, violation: home" in result.stderr
+    assert "another committee than the parent's header names" in result.stderr
+
+
+def test_a_run_is_drawn(tmp_path: Path) -> None:
+    run("lab", "chaos", "--days", "0.05", "--plot", str(tmp_path / "run.png"))
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--nodes", "0"], "nodes must be 4 … 64, not 0"),
+        (["--nodes", "3"], "nodes must be 4 … 64, not 3"),
+        (["--days", "-1"], "days must be above 0 and at most 3650, not -1"),
+        (["--seeds", "0"], "seeds must be 1 … 100000, not 0"),
+        (["--interval", "1"], "the block interval must be 5 … 600 s, not 1"),
+        (["--mutant", "nothing"], "no mutant is called 'nothing'; there are finalize-after-nullify"),
+        (["--days", "0.01", "--plot", "/nonexistent/file.png"], "--plot: "),
+    ],
+)
+def test_chaos_that_cannot_be_is_said(options: list[str], says: str) -> None:
+    assert says in refused("lab", "chaos", *options, status=2)

@@ -78,37 +78,46 @@ def settings_of(base: Setting, seeds: int, mutant: str | None) -> list[Setting]:
     return [replace(changed, seed=base.seed + number) for number in range(seeds)]
 
 
-def run_all(settings: Sequence[Setting], note: Callable[[Outcome], None]) -> list[Outcome]:
-    """Runs them all, as many at once as there are cores; ``note`` is told of each as it ends. Returns them in order."""
-    outcomes = dict(_run(settings, note))
+def run_all(settings: Sequence[Setting], note: Callable[[Outcome], None], *, tells: bool = True) -> list[Outcome]:
+    """Runs them all, as many at once as there are cores; ``note`` is told of each as it ends. Returns them in order,
+    with the stories of those that failed if it ``tells``.
+    """
+    outcomes = dict(_run(settings, note, run_one if tells else run_silently))
     return [outcomes[number] for number in range(len(settings))]
 
 
-def _run(settings: Sequence[Setting], note: Callable[[Outcome], None]) -> Iterator[tuple[int, Outcome]]:
+def _run(
+    settings: Sequence[Setting], note: Callable[[Outcome], None], run: Callable[[Setting], Outcome]
+) -> Iterator[tuple[int, Outcome]]:
     workers = min(len(settings), os.cpu_count() or 1)
     if workers == 1:
         for number, setting in enumerate(settings):
-            outcome = run_one(setting)
+            outcome = run(setting)
             note(outcome)
             yield number, outcome
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(run_one, setting): number for number, setting in enumerate(settings)}
+        waiting = {pool.submit(run, setting): number for number, setting in enumerate(settings)}
         for done in as_completed(waiting):
             outcome = done.result()
             note(outcome)
             yield waiting[done], outcome
 
 
-def run_one(setting: Setting) -> Outcome:
-    """One run, with its story if it fails."""
+def run_silently(setting: Setting) -> Outcome:
+    """One run."""
     gc.disable()  # a run leaves its rings behind at its end only, and looking for them takes a tenth of the time
     try:
-        report = World(setting).run()
-        if report.fault is None:
-            return Outcome(setting, report)
-        shortest, _ = shorten(setting, report)
-        return Outcome(setting, report, tuple(tell(shortest)), shortest)
+        return Outcome(setting, World(setting).run())
     finally:
         gc.enable()
         gc.collect()
+
+
+def run_one(setting: Setting) -> Outcome:
+    """One run, with its story if it fails."""
+    outcome = run_silently(setting)
+    if outcome.report.fault is None:
+        return outcome
+    shortest, _ = shorten(setting, outcome.report)
+    return replace(outcome, story=tuple(tell(shortest)), shortest=shortest)

@@ -117,24 +117,27 @@ class CatchingUp:
         home.later_at(world.now_ms + REQUEST_TIMEOUT_MS, partial(self._timed_out, ask))
         if other in world.homes:
             asked = world.homes[other]
-            _post(home, asked, lambda: asked.catching_up.serve(home, ask))
+            _post(home, asked, lambda: asked.catching_up.serve(self, ask))
         else:
             served = world.mind.serve(other, ask.first, ask.count)
             if served is not None:
                 world.tell(home.number, partial(self.take, ask, served))
 
-    def serve(self, asking: Home, ask: Ask) -> None:
+    def serve(self, asking: CatchingUp, ask: Ask) -> None:
         """Answers with what is stored, which may be less than was asked for."""
         chain = self._home.chain
         stored = (chain.stored_block(height) for height in range(ask.first, min(ask.last, chain.height) + 1))
         blocks = tuple(block for block in stored if block is not None)
-        _post(self._home, asking, lambda: asking.catching_up.take(ask, blocks))
+        _post(self._home, asking._home, lambda: asking.take(ask, blocks))
 
     def _timed_out(self, ask: Ask) -> None:
         self.download.failed(ask, self._world.now_ms)
         self.pump()
 
     def take(self, ask: Ask, blocks: tuple[StoredBlock, ...]) -> None:
+        """An answer; it is nothing to a home that has restarted since it asked."""
+        if self._home.catching_up is not self:
+            return
         size_bytes = sum(len(stored.block) + len(stored.certificate) for stored in blocks)
         blame = self.download.answered(ask, blocks, size_bytes, self._world.now_ms)
         if blame is not None:

@@ -19,7 +19,7 @@ from devnet.laboratory.chaos.setting import DAY_MS, FaultId, Setting
 from devnet.laboratory.chaos.world import World
 
 TRIES: Final = 60
-SECONDS: Final = 30.0
+SECONDS: Final = 15.0
 MAX_LINES: Final = 60
 _LAST_LINES: Final = 40
 _SPEECH: Final = (" votes ", " proposes ", " passes on ", " tells ")

@@ -50,8 +50,8 @@ BOOTED_WITHIN_MS: Final = 2_000
 
 
 class World:
-    """See the module's rules. ``story``: set to a list to have everything told, (ms, words). ``heights``: set to a list
-    to have every commit noted, (ms, home, height).
+    """See the module's rules. ``story``: set to a list to have everything told, (ms, words). ``commits``: set to a list
+    to have every commit noted, (ms, home, height, the block's time).
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -62,7 +62,7 @@ class World:
         self.founding = found(setting, self.random)
         self.chain_id = chain_id(self.founding.genesis)
         self.story: list[tuple[int, str]] | None = None
-        self.heights: list[tuple[int, int, int]] | None = None
+        self.commits: list[tuple[int, int, int, int]] | None = None
         self.report = Report()
         self.delta_ms = self.founding.genesis.parameters.message_delay_ms
         self.end_ms = setting.end_ms
@@ -198,8 +198,9 @@ class World:
     def committed(self, home: Home, committed: Committed) -> None:
         height = committed.header.height
         is_first = height > self.checker.height
-        if self.heights is not None:
-            self.heights.append((self.now_ms, home.number, height))
+        if self.commits is not None:
+            time_ms = committed.header.time_ms - self.founding.genesis.time_ms
+            self.commits.append((self.now_ms, home.number, height, time_ms))
         self.checker.committed(home, committed)
         self.progress.committed(height)
         if self.weather.is_calm:
