@@ -2,17 +2,18 @@
 
 1. *Host* names a loopback host, so that a web page cannot reach the node under a name of its own (DNS rebinding).
 2. A request that may change something and that a browser made (*Origin*, *Sec-Fetch-Site*) is from the node's own page.
-3. A body has at most ``MAX_BODY_BYTES``, announced or not, and arrives within ``BODY_TIMEOUT_S``.
+3. A body has at most ``MAX_BODY_BYTES``, announced or not, in at most ``MAX_BODY_PARTS``, and arrives whole within
+   ``BODY_TIMEOUT_S``: neither drops nor crumbs keep the node busy.
 4. What is under ``/v1/admin`` carries the token of ``api.token``, compared in constant time.
 5. There are no WebSockets: an upgrade is refused.
 """
 
 from __future__ import annotations
 
+import re
 from hmac import compare_digest
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
-from urllib.parse import urlsplit
 
 import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,9 +25,12 @@ from node.log import get
 
 MAX_BODY_BYTES: Final = 2 * MAX_TRANSACTION_BYTES + 1024
 """The largest transaction in hex, as JSON."""
+MAX_BODY_PARTS: Final = 1_024
 BODY_TIMEOUT_S: Final = 10.0
 ADMIN_PATH: Final = "/v1/admin/"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+HOST_FORM: Final = re.compile(r"(\[(?P<ip6>[0-9a-fA-F:.]+)\]|(?P<name>[0-9a-zA-Z.-]+))(:[0-9]{1,5})?")
+"""RFC 9110, 7.2; names of the letters that host names have."""
 OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
@@ -107,19 +111,23 @@ async def _refuse_upgrade(receive: Receive, send: Send) -> None:
 
 
 def _bounded(receive: Receive) -> Receive:
-    received, complete = 0, False
+    received, parts, complete = 0, 0, False
+    deadline_s = trio.current_time() + BODY_TIMEOUT_S
 
     async def bounded() -> Message:
-        nonlocal received, complete
+        nonlocal received, parts, complete
         if complete:
             return await receive()  # the end of the connection, which may be long in coming
-        with trio.move_on_after(BODY_TIMEOUT_S) as waiting:
+        with trio.move_on_at(deadline_s) as waiting:
             message = await receive()
         if waiting.cancelled_caught:
             raise ApiError(408, f"the request's body did not arrive within {BODY_TIMEOUT_S:.0f} s")
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
+            parts += 1
             complete = not message.get("more_body", False)
+            if parts > MAX_BODY_PARTS:
+                raise ApiError(413, f"a request's body comes in at most {MAX_BODY_PARTS} parts")
             if received > MAX_BODY_BYTES:
                 raise ApiError(413, _too_large("more is"))
         return message
@@ -132,8 +140,12 @@ def _too_large(what: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
+    form = HOST_FORM.fullmatch(host)
+    if form is None:
+        return False
     try:
-        name = urlsplit(f"//{host}").hostname
-        return name == "localhost" or (name is not None and ip_address(name).is_loopback)
+        if form["ip6"] is not None:
+            return IPv6Address(form["ip6"]).is_loopback
+        return form["name"].lower() == "localhost" or IPv4Address(form["name"]).is_loopback
     except ValueError:
         return False
