@@ -16,6 +16,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 INTERNET = "45.0.0"
 _RULES = """
 table ip nat {
@@ -44,6 +46,15 @@ def why_not() -> str:
         return f"no NAT here: {rules.stderr.strip()}" if rules.returncode else ""
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def demand() -> None:
+    """Skips a test, or fails it where ``NAT=required`` says that it must run, naming what the machine lacks."""
+    reason = why_not()
+    if reason and os.environ.get("NAT") == "required":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
 
 
 def _run(namespace: str, *command: str, text: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
