@@ -26,6 +26,8 @@ from cli.common import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, HELP_OP
 
 GROUPS: Final[dict[str, tuple[str, str]]] = {
     "node": ("cli.node", "Make, run and look after a node."),
+    "network": ("cli.network", "Found a network, invite to it, and say who joins."),
+    "join": ("cli.join", "Join a network with an invite: keys, node, membership."),
     "wallet": ("cli.wallet", "Keys, balances, and sending tokens."),
     "vote": ("cli.vote", "Voting tokens: whom they are cast on, and the rule for new ones."),
     "energy": ("cli.energy", "Meters and their readings."),

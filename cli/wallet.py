@@ -74,7 +74,7 @@ def create(
         return
     _print_wallet(wallet)
     note(f"\n{KEEP_THE_WORDS}\n")
-    _print_words(made.mnemonic)
+    print_words(made.mnemonic)
 
 
 @app.command("list")
@@ -241,7 +241,7 @@ def export(
         print_json({**_described(wallet), "mnemonic": mnemonic})
         return
     note("Whoever sees these words has all that the wallet holds.\n")
-    _print_words(mnemonic)
+    print_words(mnemonic)
 
 
 # ---------------------------------------------------------------------------------------------------- what is asked
@@ -330,11 +330,12 @@ def _print_wallet(wallet: Wallet) -> None:
     print_facts([*rows, ("file", str(wallet.path))])
 
 
-def _print_words(mnemonic: str) -> None:
+def print_words(mnemonic: str, *, err: bool = False) -> None:
+    """In rows of six, numbered."""
     words = mnemonic.split()
     for first in range(0, len(words), 6):
         line = (f"{place:>2} {word:<10}" for place, word in enumerate(words[first : first + 6], first + 1))
-        typer.echo("".join(line).rstrip())
+        typer.echo("".join(line).rstrip(), err=err)
 
 
 def _account_facts(account: Account, wallet: Wallet | None) -> list[tuple[str, str]]:

@@ -33,12 +33,11 @@ from devnet.manifest import (
 )
 from devnet.neighbourhood import UTILITY, Home, HomeKeys, homes_of, plan_network
 from home.profiles.series import House
-from ledger.encoding import encode
 from ledger.genesis import chain_id
 from ledger.keys import SigningKey, address_text
 from node.client.connection import SOCKET_NAME
 from node.configuration import ApiSettings, Configuration, NetworkSettings, NodeSettings
-from node.founding import found_network, initialise_node, write_configuration
+from node.founding import NodePlan, make_network, write_configuration
 from node.key_files import SEED_BYTES, load_or_create_seed, make_private_directory
 from node.keystore import CHEAP, Keystore
 from p2p.peer_identity import peer_id_from_public_key
@@ -87,14 +86,13 @@ def make_devnet(directory: Path, count: int, genesis_time_ms: int, halt_height: 
     keys = [_make_keys(directory, home.name) for home in homes]
     genesis = found_network(plan_network(homes, [own.public for own in keys], _make_utility(directory), genesis_time_ms))
     places = _places([peer_id_from_public_key(own.public.node_key) for own in keys])
-    document = encode(genesis)
+    nodes = []
     for index, (home, own) in enumerate(zip(homes, keys, strict=True)):
-        initialise_node(
-            _data_directory(directory, home.name),
-            document,
-            _configuration(places, index, halt_height, _data_directory(directory, home.name)),
-            own.node_seed,
-        )
+        data = _data_directory(directory, home.name)
+        nodes.append(NodePlan(data, own.node_seed, _configuration(places, index, halt_height, data)))
+    genesis = make_network(
+        plan_network(homes, [own.public for own in keys], _make_utility(directory), genesis_time_ms), nodes
+    )
     records = [
         _record(directory, home, own.public, place) for home, own, place in zip(homes, keys, places, strict=True)
     ]

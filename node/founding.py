@@ -3,7 +3,8 @@
 1. A network is planned with names; ``found_network`` turns the plan into its genesis, checked as the ledger checks it.
 2. A data directory holds ``genesis.cbor``, ``config.toml``, ``node.key`` (0600) and ``api.token`` (0600). The node adds
    the rest: ``chain/``, ``journal/``, ``mempool.log``, ``peers.cbor``, ``api.sock``, ``api.url``.
-3. Nothing that is there is overwritten: a directory with one of the four files is refused as taken, untouched. The
+3. ``make_network`` makes the genesis and the data directories of the nodes that begin with it, all or none.
+4. Nothing that is there is overwritten: a directory with one of the four files is refused as taken, untouched. The
    node's key is written last, so that a directory without it was not finished, and can be removed.
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.encoding import EncodingError, decode
+from ledger.encoding import EncodingError, decode, encode
 from ledger.genesis import Genesis, GenesisError, GenesisFeeder, GenesisMember, chain_id, check_genesis
 from ledger.keys import SigningKey
 from ledger.parameters import Parameters
@@ -112,6 +115,34 @@ def found_network(plan: NetworkPlan) -> Genesis:
         check_genesis(genesis)
     except GenesisError as error:
         raise BadPlan(str(error)) from error
+    return genesis
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """A data directory to be made; ``node_seed`` as for ``initialise_node``."""
+
+    directory: Path
+    node_seed: bytes
+    configuration: Configuration
+
+
+def make_network(plan: NetworkPlan, nodes: Sequence[NodePlan]) -> Genesis:
+    """Founds a network and makes the data directories of nodes of it; where one fails, none is left behind.
+
+    Errors: BadPlan; as ``initialise_node``.
+    """
+    genesis = found_network(plan)
+    document = encode(genesis)
+    made: list[Path] = []
+    try:
+        for node in nodes:
+            initialise_node(node.directory, document, node.configuration, node.node_seed)
+            made.append(node.directory)
+    except BaseException:
+        for directory in made:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
     return genesis
 
 

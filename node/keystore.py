@@ -198,6 +198,10 @@ class Keystore:
         document = _decode(path, self._read(name, read_public))
         return Wallet(document.name, document.address, bytes.fromhex(document.public_key), path)
 
+    def require_possible(self, name: str) -> None:
+        """Errors: BadWalletName."""
+        self._path(name)
+
     def names(self) -> list[str]:
         """The names of the wallets there are, sorted; a file among them may be damaged."""
         if not self.directory.is_dir():

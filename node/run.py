@@ -6,7 +6,7 @@ Every way in which starting can fail is said in one line that tells what to do.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -56,8 +56,12 @@ class NodeBroken(Exception):
     """The node stopped itself rather than go on with something wrong; says what to do."""
 
 
-async def run_node(directory: Path, configuration: Configuration) -> None:
-    """Runs the node in ``directory`` until SIGTERM or SIGINT.
+Beside = Callable[[], Awaitable[None]]
+
+
+async def run_node(directory: Path, configuration: Configuration, beside: Beside | None = None) -> None:
+    """Runs the node in ``directory`` until SIGTERM or SIGINT, or until ``beside`` returns, which is called once the API
+    is served.
 
     Errors: CannotStart, NodeBroken.
     """
@@ -84,7 +88,7 @@ async def run_node(directory: Path, configuration: Configuration) -> None:
             checker=ProcessChecker(get("sync")),
         )
         try:
-            await _serve(parts, network, directory, configuration)
+            await _serve(parts, network, directory, configuration, beside)
         except Exception as error:
             problem = _problem(error, directory, store)
             if problem is None:
@@ -113,6 +117,7 @@ async def _serve(
     network: LibP2PNetwork,
     directory: Path,
     configuration: Configuration,
+    beside: Beside | None,
 ) -> None:
     node = Node(parts, configuration)
     async with trio.open_nursery() as nursery:
@@ -127,8 +132,15 @@ async def _serve(
         api = ApiConfig(directory, settings.host, settings.port, settings.unix_socket)
         address = await nursery.start(partial(serve_api, node, api))
         get("node").info("node started", api=address.url, peer_id=network.peer_id, listening=network.addresses())
+        if beside is not None:
+            nursery.start_soon(_run_beside, beside, node)
         await node.run()
         nursery.cancel_scope.cancel()
+
+
+async def _run_beside(beside: Beside, node: Node) -> None:
+    await beside()
+    node.stop()
 
 
 async def _stop_on_signal(node: Node) -> None:
