@@ -84,7 +84,6 @@ def make_devnet(directory: Path, count: int, genesis_time_ms: int, halt_height: 
     homes = homes_of(count)
     clear(directory)
     keys = [_make_keys(directory, home.name) for home in homes]
-    genesis = found_network(plan_network(homes, [own.public for own in keys], _make_utility(directory), genesis_time_ms))
     places = _places([peer_id_from_public_key(own.public.node_key) for own in keys])
     nodes = []
     for index, (home, own) in enumerate(zip(homes, keys, strict=True)):
