@@ -1,8 +1,8 @@
 """How a home stays level with the others: ``node.sync`` without its tasks, around the same plan of downloads.
 
 1. When a home starts, and whenever one of two may be behind, homes tell each other where they stand.
-2. What is missing is fetched as ``node.download.Download`` plans it, from several at once; each block is verified,
-   executed and stored like any other. A request that is not answered within ten seconds has failed.
+2. What is missing is fetched as ``node.download.Download`` plans it, from several at once, and executed and stored in
+   rows (``node.batches``). A request that is not answered within ten seconds has failed.
 3. A height that is open for longer than 2Δ has two others asked where they stand, every 2Δ, and so has a rumour of a
    height that nobody claims. (A node asks while it waits for the next height too; nothing can be missed then that is
    not missed later.)
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 from devnet.laboratory.chaos.words import block_words
 from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError
-from node.download import Ask, Download
+from node.batches import PreparedBlock, prepare
+from node.download import Ask, Download, Served
 from node.protocol import StoredBlock
 
 if TYPE_CHECKING:
@@ -143,25 +144,39 @@ class CatchingUp:
         if blame is not None:
             self._world.note(f"home {self._home.number} blames home {blame.peer}: it {blame.misconduct}")
         while (served := self.download.take()) is not None:
-            steps = [partial(self._import, height, stored) for height, stored in enumerate(served.blocks, served.first)]
-            self._home.last(*steps, self._home.open_next)
+            self._home.last(partial(self._import, served), self._home.open_next)
         self.pump()
 
-    def _import(self, height: int, stored: StoredBlock) -> None:
+    def _import(self, served: Served[StoredBlock]) -> None:
+        signatures = self._world.signatures
+        try:
+            prepared = prepare(served.blocks, signatures)
+        except (InvalidBlock, EncodingError) as error:
+            self._was_wrong(served.first, str(error))
+            return
+        if all(signatures.check(transaction) for transaction in prepared.unverified):
+            self._import_rows(prepared.blocks)
+        else:
+            self._was_wrong(served.first, "a transaction is not signed by its sender")
+
+    def _import_rows(self, blocks: Sequence[PreparedBlock]) -> None:
+        """As ``node.driver`` does: row by row, each in one write."""
         home = self._home
-        if home.chain.height + 1 != height:
+        rest = [block for block in blocks if block.height > home.chain.height]
+        if not rest:
             return
         try:
-            found = home.chain.execute_stored(stored, self._world.verifier)
-            fault = "" if found is not None else "it is a block of another height"
+            row = home.chain.execute_row(rest)
         except (InvalidBlock, EncodingError) as error:
-            found, fault = None, str(error)
-        if found is not None:
-            home.first(*home.committing(*found))
+            self._was_wrong(home.chain.height + 1, str(error))
             return
+        if row is not None:
+            home.first(*home.committing_row(row), partial(self._import_rows, rest))
+
+    def _was_wrong(self, height: int, fault: str) -> None:
         blame = self.download.wrong(height, fault, self._world.now_ms)
         guilty = "nobody" if blame is None else f"home {blame.peer}"
-        self._world.note(f"home {home.number} was served a wrong block {height} by {guilty}: {fault}")
+        self._world.note(f"home {self._home.number} was served a wrong block {height} by {guilty}: {fault}")
 
     # Bodies and certificates
 

@@ -61,6 +61,7 @@ class Checker:
         self.waiting: dict[bytes, set[int]] = {}  # accepted transaction → the homes in whose chain it is not
         self._committees: dict[int, Committee] = {}
         self._true: set[Certificate] = set()
+        self._proven: set[int] = set()  # heights whose block's beacon was checked
         self._verifier = StubVerifier()
         self._beacon = StubBeacon()
 
@@ -128,33 +129,20 @@ class Checker:
             f"fork: at height {height} home {home.number} has block {block_hash.hex()[:8]}, another home block "
             f"{self.final[height].hex()[:8]}",
         )
-        committee = self._committees[height]
         if is_first:
             self._require(header.parent_hash == self.final[height - 1], f"block {height} is not on its parent")
-            self._check_beacon(home, header, committee)
-        if certificate not in self._true:
-            final = verify_final(header, certificate, committee, self._verifier)
-            self._require(
-                final, f"home {home.number} has height {height} with a certificate that does not make it final"
-            )
-            self._true.add(certificate)
-        root = root_of(home.disk.chain.tree_node)
-        self._require(
-            root == header.state_root, f"home {home.number}'s state after height {height} has not the header's root"
-        )
-        next_committee = committee_of(committee_at(home.disk.chain, height + 1))
-        self._require(
-            next_committee.hash == header.committee_hash,
-            f"the header of height {height} names another committee for the next than home {home.number}'s state",
-        )
-        self._committees.setdefault(height + 1, next_committee)
+        committee = self._committees.get(height)
+        if committee is not None:
+            self._check_final(home, header, certificate, committee)
+        if committed.is_tip:
+            self._check_state(home, header)
         for transaction_id in committed.transaction_ids:
             missing = self.waiting.get(transaction_id)
             if missing is not None:
                 missing.discard(home.number)
                 if not missing:
                     del self.waiting[transaction_id]
-        if is_first and height % EPOCH_BLOCKS == 0:
+        if is_first and committed.is_tip and height % EPOCH_BLOCKS == 0:
             self._check_epoch(home, height)
 
     def check_buffers(self, home: Home) -> None:
@@ -178,6 +166,31 @@ class Checker:
             )
 
     # Parts
+
+    def _check_final(self, home: Home, header: Header, certificate: Certificate, committee: Committee) -> None:
+        height = header.height
+        if height in self.world.turns and height not in self._proven:
+            self._check_beacon(home, header, committee)
+            self._proven.add(height)
+        if certificate not in self._true:
+            final = verify_final(header, certificate, committee, self._verifier)
+            self._require(
+                final, f"home {home.number} has height {height} with a certificate that does not make it final"
+            )
+            self._true.add(certificate)
+
+    def _check_state(self, home: Home, header: Header) -> None:
+        height = header.height
+        root = root_of(home.disk.chain.tree_node)
+        self._require(
+            root == header.state_root, f"home {home.number}'s state after height {height} has not the header's root"
+        )
+        next_committee = committee_of(committee_at(home.disk.chain, height + 1))
+        self._require(
+            next_committee.hash == header.committee_hash,
+            f"the header of height {height} names another committee for the next than home {home.number}'s state",
+        )
+        self._committees.setdefault(height + 1, next_committee)
 
     def _check_beacon(self, home: Home, header: Header, committee: Committee) -> None:
         turn = self.world.turns[header.height]
@@ -258,6 +271,7 @@ class Checker:
 
     def _forget_before(self, height: int) -> None:
         self._true = {certificate for certificate in self._true if certificate.height >= height}
+        self._proven = {one for one in self._proven if one >= height}
         self.notarized = {place: found for place, found in self.notarized.items() if place[0] >= height}
         self.said = {place: found for place, found in self.said.items() if place[0] >= height}
         self._committees = {one: found for one, found in self._committees.items() if one >= height}

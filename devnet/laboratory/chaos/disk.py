@@ -86,10 +86,10 @@ class FaultyChain(MemoryChain):
         super().__init__()
         self._disk = disk
 
-    def commit(self, committed: CommittedBlock) -> None:
+    def commit_many(self, blocks: Sequence[CommittedBlock]) -> None:
         self._disk.require_room()
         self._disk.passes(WritePoint.BEFORE_COMMIT)
-        super().commit(committed)
+        super().commit_many(blocks)
 
 
 class FaultyJournal(MemoryJournal):

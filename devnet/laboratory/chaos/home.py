@@ -49,6 +49,7 @@ from ledger.block import InvalidBlock
 from ledger.encoding import decode
 from ledger.refusal import TransactionRefused
 from ledger.transactions import Transaction
+from node.batches import Row
 from node.caretaker import Caretaker
 from node.chain import NodeChain
 from node.driver import DISK_FULL_PAUSE_S
@@ -137,9 +138,7 @@ class Home:
         self._caretaker = Caretaker(self.member.node, chain.chain_id)
         self.catching_up = CatchingUp(self)
         self.catching_up.ask_everyone()
-        if chain.height > self._told_height:  # the power went after the commit
-            self._told_height = chain.height
-            world.committed(self, Committed.stored(self.disk.chain, chain.height))
+        self._tell()
         if world.is_new:
             self.disk.journal.trust(self.node_key)
         if self.disk.journal.vouches_for(self.node_key):
@@ -294,12 +293,36 @@ class Home:
             lambda: self._committed(executed, certificate),
         ]
 
+    def committing_row(self, row: Row) -> list[Step]:
+        """The same for blocks that were caught up with."""
+        return [
+            lambda: self.write(partial(self.chain.commit_row, row)),
+            lambda: self.write(partial(self.disk.journal.clear_through, row.last)),
+            lambda: self._imported(row),
+        ]
+
     def _committed(self, executed: ExecutedBlock, certificate: Certificate) -> None:
-        height = executed.block.header.height
         self._executed.clear()
         self.intake.revise(executed)
-        self._told_height = height
+        self._told_height = executed.block.header.height
         self.world.committed(self, Committed.of(executed, certificate))
+        self._after_blocks()
+
+    def _imported(self, row: Row) -> None:
+        self._executed.clear()
+        for executed in row.executed:
+            self.intake.revise(executed)
+        self._tell()
+        self._after_blocks()
+
+    def _tell(self) -> None:
+        """Of every block on the disk that was not told of."""
+        for height in range(self._told_height + 1, self.chain.height + 1):
+            self._told_height = height
+            self.world.committed(self, Committed.stored(self.disk.chain, height))
+
+    def _after_blocks(self) -> None:
+        height = self.chain.height
         self.catching_up.download.applied(height)
         if self._votes_from and height + 1 >= self._votes_from:
             self._votes_from = 0

@@ -209,7 +209,8 @@ class World:
             self.is_new = False
             self.note(f"home {home.number} is the first to have height {height} final")
             self._learn_of_convictions(home, committed)
-            self._weigh_enemies(home, height)
+            if committed.is_tip:
+                self._weigh_enemies(home, height)
             self.traffic.after(height)
             opens_at_ms = committed.header.time_ms - self.founding.genesis.time_ms + self.setting.interval_ms
             self._note_opening(height + 1, opens_at_ms)
