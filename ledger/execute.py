@@ -43,6 +43,8 @@ RULES: Final[dict[Kind, Rule[Any]]] = {
     **orders.RULES,
 }
 MAX_NONCE_GAP: Final = 64
+OTHERS_PART: Final = 4
+"""Readings leave one part in so many of a block to all others."""
 
 assert set(RULES) == set(Kind) - {Kind.SUBMIT_READING}, "every kind has a rule; readings have a way of their own"
 
@@ -95,18 +97,25 @@ def select_transactions(
     """The producer's side: takes what fits in prescribed order, leaves out what would make the block invalid, and
     executes what it takes, once. The result is the one ``execute_block`` gives for the same transactions.
 
-    ``max_bytes`` bounds Σ len(raw), ``max_count`` the number; the chain's own limits hold besides. The signatures have
-    been verified by the caller. Errors: InvalidBlock for the context; BrokenInvariant.
+    ``max_bytes`` bounds Σ len(raw), ``max_count`` the number; the chain's own limits hold besides. Readings come first
+    in a block, but leave the others a quarter of it, or what they need of that: after an outage there are readings for
+    many blocks. That is a habit of producers, not a rule that blocks must keep. The signatures have been verified by
+    the caller. Errors: InvalidBlock for the context; BrokenInvariant.
     """
     run = _Run(base, context)
     parameters = run.execution.parameters
     bytes_left = min(max_bytes, parameters.max_block_bytes)
     count_left = min(max_count, parameters.max_block_transactions)
+    ordered = sorted(candidates, key=PrescribedOrder(context.beacon).key)
+    others = [transaction for transaction in ordered if transaction.kind is not Kind.SUBMIT_READING]
+    kept_bytes = min(bytes_left // OTHERS_PART, sum(len(transaction.raw) for transaction in others))
+    kept_count = min(count_left // OTHERS_PART, len(others))
     taken: list[Transaction] = []
-    for transaction in sorted(candidates, key=PrescribedOrder(context.beacon).key):
+    for transaction in ordered:
         if len(taken) == count_left:
             break
-        if len(transaction.raw) > bytes_left:
+        kept = transaction.kind is Kind.SUBMIT_READING
+        if len(transaction.raw) > bytes_left - kept * kept_bytes or len(taken) == count_left - kept * kept_count:
             continue
         try:
             run.execute(transaction)

@@ -16,6 +16,7 @@ from ledger.refusal import Refusal
 from ledger.transactions import (
     CastVotes,
     DelegateNodeKey,
+    Kind,
     Payload,
     Rejoin,
     SetVotingRule,
@@ -261,6 +262,26 @@ class TestSelection:
             taken, result = select_transactions(street.reader, street.context(), hand, 10**6, max_count)
             assert len(taken) == max_count
             self.assert_same(street, taken, result)
+
+    def test_readings_for_many_blocks_leave_the_others_a_quarter(self) -> None:
+        # Given more readings than fit a block, as after an outage, and as many transfers
+        street = Neighbourhood()
+        readings = [street.reading("bob", FIRST_PERIOD + number, 30, 30) for number in range(3)]
+        readings += [street.reading("george", FIRST_PERIOD + number, 0, 0) for number in range(3)]
+        transfers = [street.sign("anne", pay("bob"), nonce=nonce) for nonce in range(6)]
+        context = street.context(after_ms=10 * PARAMETERS.period_ms)
+        # When blocks for four, or for as many bytes, are made
+        size = max(len(one.raw) for one in [*readings, *transfers])
+        for max_bytes, max_count in ((10**6, 4), (4 * size, 10**3)):
+            taken, result = select_transactions(street.reader, context, [*readings, *transfers], max_bytes, max_count)
+            # Then both are in them
+            assert {one.kind for one in taken} == {Kind.SUBMIT_READING, Kind.TRANSFER}
+            assert execute_block(street.reader, context, taken) == result
+        # And room that nobody else needs is the readings'
+        taken, _ = select_transactions(street.reader, context, readings, 10**6, 4)
+        assert len(taken) == 4
+        taken, _ = select_transactions(street.reader, context, [*readings, *transfers[:1]], 10**6, 8)
+        assert len(taken) == 7
 
     def test_the_order_in_which_candidates_are_offered_does_not_matter(self) -> None:
         street = Neighbourhood()
