@@ -27,7 +27,7 @@ from devnet.laboratory.chaos.world import CALM_AT_THE_END_MS
 
 RUNS: Final = 1_000
 INTERVALS_MS: Final = (15_000, 60_000, 600_000)
-SELF_CONTRADICTING: Final = ("DoubleVoter", "Nullifier", "Equivocator", "Chameleon")
+SELF_CONTRADICTING: Final = ("DoubleVoter", "Nullifier", "Equivocator", "DoubleVoter", "Nullifier", "Chameleon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Share:
     storminess: float
 
 
-PLAN: Final = (Share(4, 400, 120, 0.12), Share(7, 350, 60, 0.2), Share(13, 250, 30, 0.3))
+PLAN: Final = (Share(4, 400, 140, 0.12), Share(7, 350, 70, 0.2), Share(13, 250, 30, 0.3))
 
 
 def settings_of(runs: int, first_seed: int) -> list[Setting]:

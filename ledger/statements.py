@@ -10,6 +10,7 @@ that contradict each other are an *equivocation*:
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from ledger.encoding import Bytes32, Bytes64, Unsigned, Wire, encode
 from ledger.keys import Domain, verify_signature
@@ -20,6 +21,9 @@ class StatementKind(IntEnum):
     NOTARIZE = 1
     NULLIFY = 2
     FINALIZE = 3
+
+
+_KINDS: Final = frozenset(StatementKind)
 
 
 class Statement(Wire, frozen=True):
@@ -48,7 +52,7 @@ class SignedStatement(Wire, frozen=True):
 
 def is_well_formed(statement: Statement) -> bool:
     """True for a known kind that names a block hash exactly if it should."""
-    if statement.kind not in set(StatementKind):
+    if statement.kind not in _KINDS:
         return False
     return (statement.block_hash is None) == (statement.kind == StatementKind.NULLIFY)
 
