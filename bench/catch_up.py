@@ -305,8 +305,8 @@ async def _measure(root: Path, blocks: int, bar: Progress) -> Table:
         ),
         notes=(
             f"A block has {stages.bytes_per_block:,.0f} bytes as it is served.",
-            "Stages: processor time in one thread, on the first blocks. Signatures are checked in a process beside; the "
-            "newcomer's other stages share one Python interpreter with the network, which bounds it.",
+            "Stages: processor time in one thread, on the first blocks. Signatures are checked in a process beside; "
+            "the newcomer's other stages share one Python interpreter with the network, which bounds it.",
             "The three nodes share the cores with whatever else ran: see the load.",
         ),
     )

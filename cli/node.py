@@ -109,6 +109,16 @@ def run(
         int | None,
         typer.Option("--halt-height", metavar="N", min=0, help="Take no part in heights above this one; 0 never."),
     ] = None,
+    fast: Annotated[
+        bool | None,
+        typer.Option("--fast", help="A new node begins with a recent state instead of executing every block."),
+    ] = None,
+    trusted_header: Annotated[
+        str | None,
+        typer.Option(
+            "--trusted-header", metavar="HASH@HEIGHT", help="The block that --fast trusts. [default: two peers' word]"
+        ),
+    ] = None,
     log_level: Annotated[
         LogLevel | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
@@ -125,6 +135,7 @@ def run(
     try:
         configuration = _with_addresses(load(directory), listen, bootstrap, api_port)
         configuration = override(configuration, "node", halt_height=halt_height)
+        configuration = override(configuration, "sync", mode="fast" if fast else None, trusted_header=trusted_header)
         configuration = override(configuration, "log", level=log_level, json=json)
     except ConfigurationError as error:
         fail(str(error), EXIT_USAGE)

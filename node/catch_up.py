@@ -150,16 +150,17 @@ class CatchUp:
                 await sender.send((generation, served, prepared))
 
     async def _next_range(self) -> tuple[int, _Range]:
+        rest_at_s = trio.current_time() + REST_AFTER_S
         while True:
             self._arrived = trio.Event()
             served = self._plan.take()
             if served is not None:
                 return self._generation, served
-            with trio.move_on_after(REST_AFTER_S) as waiting:
+            with trio.move_on_at(rest_at_s) as waiting:
                 await self._arrived.wait()
             if waiting.cancelled_caught:
                 await self._chain.rest()
-                await self._arrived.wait()
+                rest_at_s = float("inf")
 
     async def _apply_ranges(self, receiver: trio.MemoryReceiveChannel[tuple[int, _Range, Prepared]]) -> None:
         async for generation, served, prepared in receiver:

@@ -75,6 +75,22 @@ class NodeSettings:
 
 
 @dataclass(frozen=True)
+class StorageSettings:
+    retention: str = _setting("archive", "archive: every block is kept; pruned: the last keep_blocks and the state")
+    keep_blocks: int = _setting(5_760, "blocks that a pruned node keeps", 256, 2**53)
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    mode: str = _setting(
+        "full", "full: every block from the genesis on is executed; fast: a new node begins with a recent state"
+    )
+    trusted_header: str = _setting(
+        "", "HASH@HEIGHT of a block that fast sync may trust; empty: what two peers tell alike"
+    )
+
+
+@dataclass(frozen=True)
 class LogSettings:
     level: str = _setting("info", "debug, info, warning or error")
     json: bool = _setting(False, "one JSON object a line instead of text")
@@ -85,12 +101,21 @@ class Configuration:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
 ADDRESS_CHARACTERS: Final = re.compile(r"[0-9A-Za-z.:/_-]*")
 RELAY_ROLES: Final = tuple(role.value for role in RelayRole)
+CHOICES: Final = {"retention": ("archive", "pruned"), "mode": ("full", "fast")}
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def parse_trusted_header(text: str) -> tuple[bytes, int] | None:
+    """Block hash and height of ``HASH@HEIGHT``; None for anything else."""
+    found = re.fullmatch(r"([0-9a-fA-F]{64})@([1-9][0-9]{0,15})", text)
+    return None if found is None else (bytes.fromhex(found[1]), int(found[2]))
 
 
 def load(directory: Path, environment: Mapping[str, str] | None = None) -> Configuration:
@@ -208,6 +233,10 @@ def _check_meaning(key: str, value: Any, where: str) -> None:
             )
     if key == "relay" and value not in RELAY_ROLES:
         raise ConfigurationError(f"{where}: relay = {value!r}; there are {', '.join(RELAY_ROLES)}")
+    if key in CHOICES and value not in CHOICES[key]:
+        raise ConfigurationError(f"{where}: {key} = {value!r}; there are {', '.join(CHOICES[key])}")
+    if key == "trusted_header" and value and parse_trusted_header(value) is None:
+        raise ConfigurationError(f"{where}: {value!r} is not HASH@HEIGHT, 64 hexadecimal digits, @ and a number")
     if key == "level" and value not in LOG_LEVELS:
         raise ConfigurationError(f"{where}: level = {value!r}; there are {', '.join(LOG_LEVELS)}")
 

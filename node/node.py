@@ -60,10 +60,12 @@ from node.mempool_file import MempoolFile
 from node.metrics import Metrics
 from node.observer import Observer
 from node.protocol import PROTOCOL_VERSION, Status, StoredBlock, topic
+from node.pruning import Pruner
 from node.service import LiveStatus
 from node.services import Services, TaskStatus
 from node.serving import Serving
 from node.signature_checker import InlineChecker, SignatureChecker
+from node.snapshots import Snapshots
 from node.sync import Sync
 from node.trust import Trust
 from node.views.reader import Reader
@@ -169,6 +171,7 @@ class Node:
             halt_height=configuration.node.halt_height,
         )
         self._serving = Serving(parts.network, self, get("sync"))
+        self._snapshots = Snapshots(parts.network, parts.store, self, self._serving.in_turn, get("sync"))
         self._trust = Trust(
             parts.journal,
             parts.node_key.public_key,
@@ -189,6 +192,13 @@ class Node:
             self._wall,
             self.events.publish,
             get("joining"),
+        )
+        storage = configuration.storage
+        self._pruner = Pruner(
+            parts.store,
+            storage.keep_blocks if storage.retention == "pruned" else 0,
+            self._driver.until_written,
+            get("storage"),
         )
         self._caretaker = Caretaker(parts.node_key, chain.chain_id)
         self._finality = FinalityLog()
@@ -220,6 +230,8 @@ class Node:
             services.start("acquaintance", self._sync.run_acquaintance)
             services.start("catch-up", self._sync.run_catch_up)
             services.start("joining", self._joining.run)
+            services.start("pruning", self._pruner.run)
+            services.start("states served", self._snapshots.run)
             services.start("network events", self._pass_on_network_events)
             services.start("after blocks", self._follow_up)
             services.start("watch", self._watch)
@@ -328,6 +340,7 @@ class Node:
             height=self._chain.height,
             block_hash=self._chain.tip_hash,
             wall_ms=self._wall(),
+            floor=self._store.prune_floor(),
         )
 
     def stored_block(self, height: int) -> StoredBlock | None:
@@ -450,6 +463,7 @@ class Node:
     def _look_at_tip(self, header: Header) -> str:
         """What else a new tip is looked at for. Returns the producer's name."""
         self._joining.look()
+        self._pruner.wake()
         with self._store.snapshot() as view:
             reader = Reader(view, self)
             self._household_warning = household_warning(reader, self.node_key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
@@ -22,10 +23,11 @@ from ledger.genesis import chain_id
 from ledger.keys import SigningKey
 from node import clock
 from node.api.server import ApiConfig, CannotServe, serve_api
-from node.configuration import Configuration
+from node.configuration import Configuration, parse_trusted_header
+from node.fast_sync import FastSync, begin_fast
 from node.founding import NODE_KEY_NAME, FoundingError, read_genesis
 from node.key_files import KeyFileError, KeyFileMissing, load_seed
-from node.log import get
+from node.log import Log, get
 from node.node import Node, Parts
 from node.signature_checker import ProcessChecker
 from node.worker import ThreadWorker
@@ -88,12 +90,33 @@ async def run_node(directory: Path, configuration: Configuration, beside: Beside
             checker=ProcessChecker(get("sync")),
         )
         try:
+            if configuration.sync.mode == "fast" and store.tip() is None:
+                await _begin_fast(parts, directory, seed, configuration)
             await _serve(parts, network, directory, configuration, beside)
         except Exception as error:
             problem = _problem(error, directory, store)
             if problem is None:
                 raise
             raise problem from error
+
+
+async def _begin_fast(parts: Parts, directory: Path, seed: bytes, configuration: Configuration) -> None:
+    """Has the empty store begin with a recent state, over a network of its own that ends with it."""
+    elsewhere = replace(configuration.network, listen=("/ip4/0.0.0.0/tcp/0",), map_port=False)
+    chain, log = chain_id(parts.genesis), get("fast sync")
+    network = _network(directory, seed, replace(configuration, network=elsewhere), chain)
+    trusted = parse_trusted_header(configuration.sync.trusted_header)
+    fast = FastSync(network, chain, trusted, parts.random, parts.worker, log, partial(_tell, log))
+    log.info("fast sync begins", trusted=configuration.sync.trusted_header or "what two peers tell alike")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.run)  # type: ignore[arg-type]  # trio-typing's stubs know no other TaskStatus
+        height = await begin_fast(parts.store, fast)
+        nursery.cancel_scope.cancel()
+    log.info("fast sync done: this node begins here", height=height)
+
+
+def _tell(log: Log, height: int, records: int) -> None:
+    log.info("state", height=height, records=records)
 
 
 def _problem(error: Exception, directory: Path, store: ChainDatabase) -> CannotStart | NodeBroken | None:

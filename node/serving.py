@@ -64,18 +64,18 @@ class Serving:
         self._shelf = shelf
         self._log = log
         self._rations: dict[PeerId, _Ration] = {}
-        network.serve(BLOCKS, self._in_turn(self._blocks))
-        network.serve(BODY, self._in_turn(self._body))
-        network.serve(CERTIFICATES, self._in_turn(self._certificates))
+        network.serve(BLOCKS, self.in_turn(self._blocks))
+        network.serve(BODY, self.in_turn(self._body))
+        network.serve(CERTIFICATES, self.in_turn(self._certificates))
 
     def forget(self, peer: PeerId) -> None:
         """The peer is gone."""
         self._rations.pop(peer, None)
 
-    def _in_turn(
+    def in_turn(
         self, answer: Callable[[PeerId, bytes], Awaitable[bytes]]
     ) -> Callable[[PeerId, bytes], Awaitable[bytes]]:
-        """Rule 3."""
+        """Rule 3, for any handler."""
 
         async def answer_in_turn(peer: PeerId, request: bytes) -> bytes:
             ration = self._rations.setdefault(peer, _Ration())

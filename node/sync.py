@@ -106,6 +106,7 @@ class Sync:
         self._log = log
         self._catch_up = CatchUp(network, chain, random, self._caught, log, halt_height)
         self._claims: dict[PeerId, int] = {}
+        self._floors: dict[PeerId, int] = {}
         self._clock_offsets_ms: dict[PeerId, int] = {}
         self._passed_over_until: dict[PeerId, float] = {}
         self._asking: set[PeerId] = set()
@@ -223,7 +224,7 @@ class Sync:
         """Looks around and fetches what is missing, for ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_around)
-            await self._catch_up.run({peer: (height, 0) for peer, height in self._claims.items()})
+            await self._catch_up.run({peer: (height, self._floors[peer]) for peer, height in self._claims.items()})
 
     async def _look_around(self) -> None:
         """Rule 3."""
@@ -259,8 +260,8 @@ class Sync:
             return
         if all(info.peer != peer for info in self._network.peers()):
             return  # gone while it was asked: there will be no event to forget it by
-        self._claims[peer] = status.height
-        self._catch_up.claims(peer, status.height, 0)
+        self._claims[peer], self._floors[peer] = status.height, status.floor
+        self._catch_up.claims(peer, status.height, status.floor)
         self.met_someone.set()
 
     async def _body_from(self, peer: PeerId, block_hash: bytes) -> Block | None:
@@ -299,6 +300,7 @@ class Sync:
 
     def _forget(self, peer: PeerId) -> None:
         self._claims.pop(peer, None)
+        self._floors.pop(peer, None)
         self._catch_up.gone(peer)
         self._clock_offsets_ms.pop(peer, None)
 

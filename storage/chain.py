@@ -139,13 +139,21 @@ class Snapshot:
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) of each state record whose key begins with ``prefix``, in ascending key order."""
+        for key, value in self._scan_from(prefix):
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def scan_above(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) of each state record whose key sorts after ``key``, in ascending key order."""
+        return self._scan_from(key + b"\x00" if key else b"")
+
+    def _scan_from(self, first: bytes) -> Iterator[tuple[bytes, bytes]]:
         try:
             with self._transaction.cursor(self._databases["state"]) as cursor:
-                found = cursor.set_range(prefix)
+                found = cursor.set_range(first)
                 while found:
                     key, value = cursor.item()
-                    if not key.startswith(prefix):
-                        return
                     yield key, self._unsealed(key, value, f"the state record {key.hex()}")
                     found = cursor.next()
         except lmdb.Error as error:
@@ -296,6 +304,11 @@ class ChainDatabase:
         with self.snapshot() as view:
             yield from view.scan(prefix)
 
+    def scan_above(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Holds a snapshot until it is exhausted or closed."""
+        with self.snapshot() as view:
+            yield from view.scan_above(key)
+
     def tree_node(self, path_key: bytes) -> bytes | None:
         with self.snapshot() as view:
             return view.tree_node(path_key)
@@ -316,28 +329,41 @@ class ChainDatabase:
             for committed in blocks:
                 require_follows(committed, tip)
                 tip = Tip(committed.height, committed.block_hash, committed.state_root)
-            assert tip is not None
-            for database, records in _records(blocks).items():
-                with transaction.cursor(self._environment.databases[database]) as cursor:
-                    cursor.putmulti([(key, seal(key, payload)) for key, payload in records])
-            for database, changes in (
-                ("state", _merged(committed.state_changes for committed in blocks)),
-                ("tree", _merged(committed.tree_nodes for committed in blocks)),
-            ):
-                handle = self._environment.databases[database]
-                for key, payload in sorted(changes.items()):
-                    if payload is None:
-                        transaction.delete(key, db=handle)
-                    else:
-                        transaction.put(key, seal(key, payload), db=handle)
-            transaction.put(
-                _TIP_KEY,
-                seal(_TIP_KEY, _TIP.pack(tip.height, tip.block_hash, tip.state_root)),
-                db=self._environment.meta,
-            )
+            self._put(transaction, blocks)
         if any(committed.height % _READER_CHECK_HEIGHTS == 0 for committed in blocks):
             # A reading process that was killed would otherwise hold its snapshot, and the file would grow, for ever.
             self._environment.lmdb.reader_check()
+
+    def adopt(self, committed: CommittedBlock) -> None:
+        """Begin with a block other than the genesis, whose changes are the whole state; it becomes the prune floor.
+
+        Raises ``OutOfOrder`` unless nothing is stored, ``DiskFull``, ``DiskFailed``.
+        """
+        with self._writing() as (transaction, view):
+            if view.tip() is not None:
+                raise OutOfOrder("there is a chain already; a state is adopted only where nothing is")
+            self._put(transaction, (committed,))
+            value = seal(_PRUNE_FLOOR_KEY, committed.height.to_bytes(8, "big"))
+            transaction.put(_PRUNE_FLOOR_KEY, value, db=self._environment.meta)
+
+    def _put(self, transaction: _Transaction, blocks: Sequence[CommittedBlock]) -> None:
+        """Writes blocks that follow each other, and the tip."""
+        for database, records in _records(blocks).items():
+            with transaction.cursor(self._environment.databases[database]) as cursor:
+                cursor.putmulti([(key, seal(key, payload)) for key, payload in records])
+        for database, changes in (
+            ("state", _merged(committed.state_changes for committed in blocks)),
+            ("tree", _merged(committed.tree_nodes for committed in blocks)),
+        ):
+            handle = self._environment.databases[database]
+            for key, payload in sorted(changes.items()):
+                if payload is None:
+                    transaction.delete(key, db=handle)
+                else:
+                    transaction.put(key, seal(key, payload), db=handle)
+        last = blocks[-1]
+        tip = _TIP.pack(last.height, last.block_hash, last.state_root)
+        transaction.put(_TIP_KEY, seal(_TIP_KEY, tip), db=self._environment.meta)
 
     def replace_certificate(self, height: int, certificate: bytes) -> None:
         """Store a fuller finalize certificate of a stored height. Raises ``OutOfOrder`` if there is no such block,

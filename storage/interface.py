@@ -130,6 +130,10 @@ class ChainView(Protocol):
         """State records whose key begins with ``prefix``, in ascending key order, all of one tip."""
         ...
 
+    def scan_above(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """State records whose key sorts after ``key``, in ascending key order, all of one tip."""
+        ...
+
     def tree_node(self, path_key: bytes) -> bytes | None:
         """What ``state_tree`` takes as ``get``."""
         ...
@@ -147,6 +151,12 @@ class BlockStore(ChainView, Protocol):
     def commit_many(self, blocks: Sequence[CommittedBlock]) -> None:
         """``commit`` of all of them, in order, or of none; nobody sees a state in between. So what the blocks do to
         state and tree may be told by the last alone, as the net effect of all.
+        """
+        ...
+
+    def adopt(self, committed: CommittedBlock) -> None:
+        """Begin an empty store with this block instead of the genesis: its changes are the whole state and tree after
+        it, and it is the prune floor. Raises ``OutOfOrder`` unless the store is empty, ``DiskFull``, ``DiskFailed``.
         """
         ...
 

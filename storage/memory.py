@@ -100,6 +100,11 @@ class MemorySnapshot:
                 return
             yield key, self._tables.state[key]
 
+    def scan_above(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        state = self._tables.state
+        for above in state.irange(key, inclusive=(False, True)):
+            yield above, state[above]
+
     def tree_node(self, path_key: bytes) -> bytes | None:
         return self._tables.tree.get(path_key)
 
@@ -131,6 +136,17 @@ class MemoryChain(MemorySnapshot):
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self.snapshot() as view:
             yield from view.scan(prefix)
+
+    def scan_above(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self.snapshot() as view:
+            yield from view.scan_above(key)
+
+    def adopt(self, committed: CommittedBlock) -> None:
+        if self._tables.newest is not None:
+            raise OutOfOrder("there is a chain already; a state is adopted only where nothing is")
+        tables = self._writable()
+        _apply(tables, committed)
+        tables.floor = committed.height
 
     def commit(self, committed: CommittedBlock) -> None:
         self.commit_many((committed,))

@@ -85,7 +85,8 @@ def test_the_topics_streams_and_tags() -> None:
     topics = [row[0] for row in table_rows(PROTOCOL, "Topics")]
     assert topics == [f"/ecloud/<chain>/{name}/1" for name in ("transactions", "consensus", "blocks")]
     streams = [row[0] for row in table_rows(PROTOCOL, "Streams")]
-    asked = (protocol.STATUS, protocol.BLOCKS, protocol.BODY, protocol.CERTIFICATES, protocol.GENESIS, protocol.JOIN)
+    blocks = (protocol.STATUS, protocol.BLOCKS, protocol.BODY, protocol.CERTIFICATES)
+    asked = (*blocks, protocol.COMMITTEE, protocol.STATE, protocol.GENESIS, protocol.JOIN)
     assert streams == list(asked)
     tags = {int(row[0]): row[1].split()[0] for row in table_rows(PROTOCOL, "Agreement")}
     assert tags == {tag: type_.__name__.lower() for tag, type_ in _TAGS.items()}

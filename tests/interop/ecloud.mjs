@@ -10,7 +10,7 @@ const HEADER = [
 ]
 const CERTIFICATE = ['kind', 'height', 'view', 'block_hash', 'signers', 'signatures']
 const MEMBER = ['account', 'node_key', 'pool_mvote', 'reputation_milli', 'weight']
-const STATUS = ['version', 'chain_id', 'height', 'block_hash', 'wall_ms']
+const STATUS = ['version', 'chain_id', 'height', 'block_hash', 'wall_ms', 'floor']
 const BODY = ['version', 'chain_id', 'sender', 'nonce', 'fee_uwatt', 'valid_until_height', 'kind', 'payload']
 const GENESIS = [
   'name', 'time_ms', 'parameters', 'feeders', 'members', 'meters', 'grid_supply_ugrid', 'grid_reserve_ugrid'
@@ -23,7 +23,7 @@ const NOTARIZE = 1n
 const NULLIFY = 2n
 const TRANSFER = 1n
 const WATT = 1n
-const PROTOCOL_VERSION = 1n
+const PROTOCOL_VERSION = 2n
 
 function structure (fields, values) {
   if (!Array.isArray(values) || values.length !== fields.length) throw new Error(`a structure has not: ${fields}`)
@@ -199,7 +199,7 @@ export function topic (chainId, name) {
 }
 
 export function makeStatus (chainId, height, blockHash) {
-  return encode([PROTOCOL_VERSION, chainId, height, blockHash, BigInt(Date.now())])
+  return encode([PROTOCOL_VERSION, chainId, height, blockHash, BigInt(Date.now()), 0n])
 }
 
 export function readStatus (bytes) {

@@ -8,7 +8,7 @@ import {
 import { NotNext, checkTransactions } from './light_client.mjs'
 import { answer, ask } from './peer.mjs'
 
-const STATUS = '/ecloud/status/1'
+const STATUS = '/ecloud/status/2'
 const BLOCKS = '/ecloud/blocks/1'
 const RANGE = 64n
 

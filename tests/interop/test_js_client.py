@@ -136,7 +136,7 @@ def test_it_follows_verifies_pays_and_sees_it_final(js_libp2p: str, nodes: list[
     )
     # Then they understood each other's greetings and pings
     assert anne.address.endswith(report["node"])
-    assert {"/ipfs/ping/1.0.0", "/meshsub/1.1.0", "/ecloud/status/1", "/ecloud/blocks/1"} <= set(
+    assert {"/ipfs/ping/1.0.0", "/meshsub/1.1.0", "/ecloud/status/2", "/ecloud/blocks/1"} <= set(
         report["identified"]["protocols"]
     )
     assert report["ping_ms"] >= 0

@@ -31,7 +31,7 @@ BOOTSTRAP = f"/dns4/bob.example.org/tcp/4001/p2p/{PEER}"
 
 WRONG = {
     "not TOML": ("[network\n", "line 1", "not TOML"),
-    "an unknown section": ("\n[netwrk]\n", "line 2", "there are network, api, node, log"),
+    "an unknown section": ("\n[netwrk]\n", "line 2", "there are network, api, node, storage, sync, log"),
     "a setting outside any section": ("max_peers = 3\n", "line 1", "no section [max_peers]"),
     "a section that is a value": ("# hello\nnetwork = 3\n", "line 2", "write [network]"),
     "an unknown setting": ("[node]\nhalt_heigt = 3\n", "line 2", "there are mempool_bytes, clock_skew_ms, halt_height"),

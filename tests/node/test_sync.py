@@ -15,7 +15,7 @@ from consensus.committee import Committee
 from ledger.block import InvalidBlock
 from ledger.encoding import EncodingError, decode, encode
 from node.batches import Prepared, prepare
-from node.catch_up import ServedBlockInvalid
+from node.catch_up import REST_AFTER_S, ServedBlockInvalid
 from node.gossip import SignatureCache
 from node.log import get
 from node.protocol import (
@@ -90,6 +90,7 @@ class Home:
             max(self.node.height, self.claimed),
             self.node.tip_hash,
             self.wall(),
+            self.store.prune_floor(),
         )
 
     def committee(self) -> Committee:
@@ -272,7 +273,7 @@ async def test_who_does_not_answer_costs_time_but_the_others_are_asked(
 async def test_a_peer_slower_than_two_delta_still_serves(chain: Chain, autojump_clock: trio.testing.MockClock) -> None:
     async with street(chain, {"anne": 0, "bob": HEIGHT}) as homes:
         bob = homes["bob"]
-        quick = bob.serving._in_turn(bob.serving._blocks)
+        quick = bob.serving.in_turn(bob.serving._blocks)
 
         async def slow(peer: str, request: bytes) -> bytes:
             await trio.sleep(20 * DELTA_MS / 1000)
@@ -475,3 +476,21 @@ async def test_certificates_are_had_from_two_at_once(chain: Chain, autojump_cloc
 async def test_the_chain_that_was_caught_up_is_the_same(chain: Chain) -> None:
     store = MemoryChain()
     assert copy_chain(chain, store).tip_hash == chain.blocks[-1].hash
+
+
+async def test_what_a_pruned_peer_has_not_is_had_from_an_archive(
+    chain: Chain, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with street(chain, {"anne": 0, "bob": HEIGHT, "carla": HEIGHT}) as homes:
+        homes["bob"].store.prune(HEIGHT - 20)
+        await until(lambda: homes["anne"].height == HEIGHT)
+        assert score(homes["anne"].network, "bob") == score(homes["anne"].network, "carla") == 100
+
+
+async def test_when_nothing_is_missing_the_checker_of_signatures_rests(
+    chain: Chain, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with street(chain, {"anne": 0, "bob": HEIGHT}) as homes:
+        await until(lambda: homes["anne"].height == HEIGHT)
+        await trio.sleep(3 * REST_AFTER_S)
+        assert homes["anne"].rested

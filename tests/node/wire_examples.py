@@ -24,15 +24,23 @@ from consensus.messages import (
 )
 from ledger.encoding import Wire, encode
 from ledger.keys import digest
+from ledger.records import CommitteeSnapshot, SnapshotMember
 from ledger.statements import Statement, StatementKind
 from node.protocol import (
     BLOCKS,
     BODY,
     CERTIFICATES,
+    COMMITTEE,
     PROTOCOL_VERSION,
+    STATE,
     STATUS,
     Announcement,
     BlockRange,
+    CommitteePath,
+    CommitteeStep,
+    StateHead,
+    StatePart,
+    StateRequest,
     Status,
     StoredBlock,
     TransactionBatch,
@@ -47,7 +55,8 @@ EXPLANATION: Final = {
     "hashes": "Of the header and the certificate in types.",
     "messages": "Messages of the consensus topic: [tag, payload, salt] with tag 1 Proposal, 2 Votes, 3 Certificates, "
     "4 Abridged, 5 Holdings.",
-    "streams": "A request and an answer of each stream: a status; a range of blocks; a body by its hash; certificates.",
+    "streams": "A request and an answer of each stream: a status; a range of blocks; a body by its hash; certificates; "
+    "how committees followed each other; a part of the state.",
 }
 CHAIN_ID: Final = digest(b"chain")
 SALT: Final = 1_750_000_000_123
@@ -102,7 +111,19 @@ ABRIDGED: Final = Abridged(
 HOLDING: Final = Holding(VOTE.statement, b"\x0b\x01")
 HOLDINGS: Final = Holdings(70_000, 2, (HOLDING,), (PROPOSAL.statement,))
 STORED: Final = StoredBlock(block=encode(BLOCK), certificate=encode(CERTIFICATE))
-STATUS_EXAMPLE: Final = Status(PROTOCOL_VERSION, CHAIN_ID, 70_000, HEADER.hash, 1_750_000_500_999)
+STATUS_EXAMPLE: Final = Status(PROTOCOL_VERSION, CHAIN_ID, 70_000, HEADER.hash, 1_750_000_500_999, 64_241)
+COMMITTEE_EXAMPLE: Final = CommitteeSnapshot(
+    members=(
+        SnapshotMember(
+            account=_bytes("account"), node_key=_bytes("node key"), pool_mvote=100_000, reputation_milli=2_000, weight=7
+        ),
+    )
+)
+STEP: Final = CommitteeStep(HEADER, CERTIFICATE, COMMITTEE_EXAMPLE)
+PATH: Final = CommitteePath(COMMITTEE_EXAMPLE, (STEP,))
+STATE_REQUEST: Final = StateRequest(70_000, b"\x01key")
+HEAD: Final = StateHead(StoredBlock(block=encode(BLOCK), certificate=encode(CERTIFICATE)), b"\x80")
+PART: Final = StatePart(70_000, HEAD, ((b"\x01key", b"\x80"),), True)
 RANGE: Final = BlockRange(first=69_990, count=64)
 
 EXAMPLES: Final[tuple[Wire, ...]] = (
@@ -122,6 +143,12 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     RANGE,
     STORED,
     Announcement(HEADER, CERTIFICATE),
+    COMMITTEE_EXAMPLE,
+    STEP,
+    PATH,
+    STATE_REQUEST,
+    HEAD,
+    PART,
 )
 MESSAGES: Final[dict[str, WireMessage]] = {
     "proposal": PROPOSAL,
@@ -140,7 +167,14 @@ def wire_vectors() -> dict[str, Any]:
         "chain_id": CHAIN_ID.hex(),
         "names": {
             "topics": {name: topic(CHAIN_ID, name) for name in ("transactions", "consensus", "blocks")},
-            "streams": {"status": STATUS, "blocks": BLOCKS, "body": BODY, "certificates": CERTIFICATES},
+            "streams": {
+                "status": STATUS,
+                "blocks": BLOCKS,
+                "body": BODY,
+                "certificates": CERTIFICATES,
+                "committee": COMMITTEE,
+                "state": STATE,
+            },
         },
         "types": {type(example).__name__: encode(example).hex() for example in EXAMPLES},
         "hashes": {"header": HEADER.hash.hex(), "certificate": CERTIFICATE.hash.hex()},
@@ -150,6 +184,8 @@ def wire_vectors() -> dict[str, Any]:
             "blocks": {"request": encode(RANGE).hex(), "answer": encode((STORED,)).hex()},
             "body": {"request": HEADER.hash.hex(), "answer": encode(BLOCK).hex()},
             "certificates": {"request": encode(70_000).hex(), "answer": encode((CERTIFICATE, NULLIFICATION)).hex()},
+            "committee": {"request": encode(70_000).hex(), "answer": encode(PATH).hex()},
+            "state": {"request": encode(STATE_REQUEST).hex(), "answer": encode(PART).hex()},
         },
     }
 

@@ -93,6 +93,33 @@ def test_of_several_blocks_that_do_not_follow_each_other_none_is_stored(store: B
     assert assert_whole(store) == 4
 
 
+def test_a_store_may_begin_with_a_block_and_its_whole_state(store: BlockStore) -> None:
+    # Given the state after block 20, and an empty store
+    whole = mirror_of(20)
+    records = dict(whole.scan(b""))
+    block = replace(sample_block(mirror_of(19)), state_changes=records, tree_nodes=state_tree.tree_of(records).nodes)
+    # When it adopts them
+    store.adopt(block)
+    # Then it has that block, state and tree, and nothing below
+    assert (store.tip(), store.prune_floor()) == (whole.tip(), 20)
+    assert list(store.scan(b"")) == sorted(records.items())
+    assert state_tree.root_of(store.tree_node) == block.state_root
+    with pytest.raises(Pruned):
+        store.block(19)
+    # And it goes on from there, and can be pruned further, but adopts nothing again
+    grow(store, 5)
+    store.prune(23)
+    assert store.block(23) is not None
+    with pytest.raises(OutOfOrder):
+        store.adopt(block)
+
+
+@pytest.mark.parametrize("key", [b"", b"key 1", b"key 150", b"zzz", b"x" * 511])
+def test_the_state_is_read_from_any_key_on(store: BlockStore, key: bytes) -> None:
+    grow(store, 30)
+    assert list(store.scan_above(key)) == [item for item in store.scan(b"") if item[0] > key]
+
+
 def test_empty_bytes_are_not_absence(store: BlockStore) -> None:
     store.commit(replace(empty_block(0, bytes(32)), state_changes={b"k": b""}))
     assert (store.block(0), store.receipts(0), store.certificate(0), store.get(b"k")) == (b"", b"", b"", b"")
