@@ -129,7 +129,7 @@ class Costs:
 
 @dataclass(slots=True, eq=False)
 class Home:
-    """``peer`` is its name among the others, ``number`` its place in the world."""
+    """``peer`` is its name among the others, its node key in hexadecimal; ``number`` its place in the world."""
 
     number: int
     peer: PeerId
@@ -192,11 +192,8 @@ class Home:
         self.relay.enter(self.engine.view)
         heard = self.relay.hear(peer, message, self.closed_at_ms, self._now().monotonic_ms)
         for part in heard.messages:
-            self._do(self.engine.on_message(part, self.world_key(peer), self._now()))
-        self._plan_flush()
-
-    def world_key(self, peer: PeerId) -> bytes:
-        return bytes.fromhex(peer)
+            self._do(self.engine.on_message(part, bytes.fromhex(peer), self._now()))
+        self.plan_flush()
 
     # Doing
 
@@ -221,7 +218,7 @@ class Home:
                     self.commit(block, certificate)
                 case _:
                     pass  # journal, evidence, and what starts a catch-up: see World.ask
-        self._plan_flush()
+        self.plan_flush()
 
     def _ring(self, timer: Timer) -> None:
         self._do(self.engine.on_timer(timer, self._now()))
@@ -285,7 +282,8 @@ class Home:
 
     # Passing on: as node.driver does
 
-    def _plan_flush(self) -> None:
+    def plan_flush(self) -> None:
+        """Sends what is due, now or in a while."""
         if not self.relay.has_news or self.offline:
             return
         now_s = self.world.now_s
@@ -301,7 +299,7 @@ class Home:
         self.relay.enter(self.engine.view)
         for peer, message in list(self.relay.due(self.mesh.neighbours(TOPIC), self._now().monotonic_ms)):
             self.send(peer, message)
-        self._plan_flush()
+        self.plan_flush()
 
     def send(self, peer: PeerId, message: WireMessage) -> None:
         self._salt += 1

@@ -25,7 +25,7 @@ from devnet.laboratory.slow_links.lines import Line, LineSpeed, acknowledgement_
 from ledger.keys import Domain, SigningKey, digest, verify_signature
 from ledger.records import CommitteeSnapshot, SnapshotMember
 from p2p.libp2p.gossip_mesh import HEARTBEAT_S, Outgoing
-from p2p.libp2p.gossip_wire import Signer, control_frame, publish_frame
+from p2p.libp2p.gossip_wire import Controls, Signer, control_frame, publish_frame
 from p2p.network import PeerId
 
 DIALLED: Final = 8
@@ -165,13 +165,15 @@ class World:
             home.mesh.join(TOPIC)
         for home in online:
             for peer in self._connections[home.peer]:
-                self._control(home, self._by_peer[peer].mesh.subscription(home.peer, TOPIC, True), self._by_peer[peer])
+                other = self._by_peer[peer]
+                self._graft_at_once(other, other.mesh.subscription(home.peer, TOPIC, True))
 
-    def _control(self, _about: Home, outgoing: Outgoing, sender: Home) -> None:
+    def _graft_at_once(self, sender: Home, outgoing: Outgoing) -> None:
         """At the start, before the lines count."""
         for peer, controls in outgoing.items():
+            other = self._by_peer[peer]
             for topic in controls.graft:
-                self._control(sender, self._by_peer[peer].mesh.grafted(sender.peer, topic), self._by_peer[peer])
+                self._graft_at_once(other, other.mesh.grafted(sender.peer, topic))
 
     def _beat(self, home: Home) -> None:
         self.after(HEARTBEAT_S, partial(self._beat, home))
@@ -181,10 +183,10 @@ class World:
         for peer, controls in outgoing.items():
             other = self._by_peer[peer]
 
-            def arrive(other: Home = other, controls: object = controls) -> None:
-                for topic in controls.graft:  # type: ignore[attr-defined]
+            def arrive(other: Home = other, controls: Controls = controls) -> None:
+                for topic in controls.graft:
                     self._send_controls(other, other.mesh.grafted(home.peer, topic))
-                for topic, backoff_s in controls.prune:  # type: ignore[attr-defined]
+                for topic, backoff_s in controls.prune:
                     other.mesh.pruned(home.peer, topic, backoff_s)
 
             self._transmit(home.number, other.number, len(control_frame(controls)), arrive)
@@ -193,7 +195,7 @@ class World:
         """The driver looks at its neighbours once a second."""
         self.after(REVIEW_S, partial(self._review, home))
         home.relay.has_news = True
-        self._counted(home.number, home._plan_flush)
+        self._counted(home.number, home.plan_flush)
 
     # Lines
 
