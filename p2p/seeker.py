@@ -5,13 +5,15 @@
 2. Addresses are others' word. To one IP address (``p2p.places``) at most DIALS_BURST dials go out at once and then one
    in DIAL_REFILL_S, whatever peers are said to be there, so that nobody can aim this node at a victim. Loopback, told
    only where it is accepted at all, is not counted.
-3. A candidate is dialled once; whether it is kept by redialling is the ``Dialer``'s business.
+3. Hints, told by no peer but heard on the local network, are dialled before candidates, within the same budget and one
+   at a time; at most MAX_HINTS wait.
+4. A candidate is dialled once; whether it is kept by redialling is the ``Dialer``'s business.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -24,6 +26,7 @@ from p2p.surroundings import is_loopback
 
 DIALS_BURST = 6
 DIAL_REFILL_S = 20.0
+MAX_HINTS = 32
 _PAUSE_S = 0.2
 _IDLE_S = 5.0
 _MAX_TARGETS = 1_024
@@ -48,6 +51,7 @@ class Seeker:
         self._peers = peers
         self._fit = fit
         self._budgets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._hints: deque[tuple[PeerId, Address]] = deque()
         self._news = trio.Event()
 
     def wants_more(self) -> bool:
@@ -57,20 +61,30 @@ class Seeker:
         """There is news: a peer was lost, or heard of."""
         self._news.set()
 
+    def hint(self, peer: PeerId, route: Address) -> None:
+        """Somebody says that ``peer`` is there."""
+        if self.wants_more() and self._fit(peer) and len(self._hints) < MAX_HINTS:
+            self._hints.append((peer, route))
+            self.wake()
+
     async def run(self) -> None:
         while True:
+            while self._hints:
+                peer, route = self._hints.popleft()
+                if self.wants_more() and self._fit(peer):
+                    await self._try(peer, [route])
             record = self._neighbourhood.candidate(self._fit) if self.wants_more() else None
             if record is None:
                 with trio.move_on_after(_IDLE_S):
                     await self._news.wait()
                 self._news = trio.Event()
-            elif not await self._reach(record.peer):
+            elif not await self._try(record.peer, self._neighbourhood.routes_of(record.peer)):
                 self._neighbourhood.failed(record.peer)
             await trio.sleep(_PAUSE_S)
 
-    async def _reach(self, peer: PeerId) -> bool:
-        for route in self._neighbourhood.routes_of(peer):
-            if not self._affords(route):
+    async def _try(self, peer: PeerId, routes: Sequence[Address]) -> bool:
+        for route in routes:
+            if not self.affords(route):
                 continue
             try:
                 await self._dial(peer, route)
@@ -79,8 +93,8 @@ class Seeker:
             return True
         return False
 
-    def _affords(self, route: Address) -> bool:
-        """Rule 2; a circuit knocks at its relay."""
+    def affords(self, route: Address) -> bool:
+        """Rule 2, and takes one dial off the budget; a circuit knocks at its relay."""
         target = route.relay if isinstance(route, CircuitAddress) else route
         if is_loopback(target):
             return True

@@ -7,8 +7,9 @@ home began (libp2p specs, ``relay/DCUtR.md``).
 2. Both dial from their listening port: that is the port their router has opened towards the world
    (``p2p.libp2p.host``).
 3. ATTEMPTS per relayed connection. Once a direct connection stands, the relayed one is closed after GRACE_S.
-4. Only addresses that may be dialled at another's word count (``p2p.surroundings``), MAX_PUNCHED_ADDRESSES at the most;
-   a stream that does not come over a relayed connection is refused; one attempt per peer at a time.
+4. Only addresses that may be dialled at another's word count (``p2p.surroundings``, ``p2p.seeker``),
+   MAX_PUNCHED_ADDRESSES at the most; a stream that does not come over a relayed connection is refused; one attempt per
+   peer at a time.
 """
 
 from __future__ import annotations

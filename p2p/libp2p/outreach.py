@@ -110,7 +110,7 @@ class Outreach:
             open_stream,
             self.reachability.seen_as,
             self._direct_routes,
-            self.surroundings.accepts,
+            lambda address: self.surroundings.accepts(address) and self.seeker.affords(address),
             self._punch,
             self._is_direct,
             self._close_relayed,
@@ -218,15 +218,8 @@ class Outreach:
             peer, address = parse_route(text)
         except NetworkError:
             return
-        fit = isinstance(address, TcpAddress) and self.surroundings.accepts(address) and self._may_dial(peer)
-        if fit and self.seeker.wants_more() and self._nursery is not None:
-            self._nursery.start_soon(self._try, peer, address)
-
-    async def _try(self, peer: PeerId, address: Address) -> None:
-        try:
-            await self.dial(peer, address)
-        except NetworkError:
-            self._book.counters["local_peers_unreached"] += 1
+        if isinstance(address, TcpAddress) and self.surroundings.accepts(address):
+            self.seeker.hint(peer, address)
 
     def _may_dial(self, peer: PeerId) -> bool:
         return self._admits(peer) and not self._network.is_connected(peer)

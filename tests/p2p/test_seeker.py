@@ -105,3 +105,26 @@ async def test_a_peer_is_found_again_after_hours_and_at_its_new_address(
     await trio.sleep(5)
     assert world.connected == {peer_id("alice")}
     assert [host for _, host in world.knocked[knocked:]] == ["9.9.9.9"]
+
+
+@pytest.mark.trio
+async def test_hints_are_dialled_first_one_at_a_time_within_the_budget_and_few_wait(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    # Given someone on the local network who says of a thousand peers that they are at one address
+    world = World(wanted=8)
+    nursery.start_soon(world.seeker.run)
+    for number in range(1_000):
+        world.seeker.hint(peer_id(f"sybil {number % 50}"), TcpAddress("ip4", VICTIM, 4_001 + number))
+    # And a neighbour who is there
+    await trio.sleep(30)
+    world.up.add(peer_id("neighbour"))
+    world.seeker.hint(peer_id("neighbour"), TcpAddress("ip4", "192.168.1.9", 4001))
+    await trio.sleep(1)
+    # Then the neighbour is found, and the address was left alone
+    assert world.connected == {peer_id("neighbour")}
+    assert Counter(host for _, host in world.knocked)[VICTIM] <= DIALS_BURST + 2
+    # And whoever is connected is not dialled for a hint
+    world.seeker.hint(peer_id("neighbour"), TcpAddress("ip4", "192.168.1.9", 4001))
+    await trio.sleep(1)
+    assert [host for _, host in world.knocked].count("192.168.1.9") == 1

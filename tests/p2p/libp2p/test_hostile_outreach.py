@@ -354,7 +354,7 @@ async def test_a_relay_that_brings_another_than_it_says_brings_nobody(start: Sta
     home = await start("home")
     relay = await start("mallory")
     await home.connect(relay.addresses()[0])
-    await eventually(lambda: len(home.peers()) == 1)
+    await eventually(lambda: len(home.peers()) == len(relay.peers()) == 1)
     assert home.outreach is not None
     assert await home.outreach.circuits.reserve(relay.peer_id)
     stream = await relay._open_stream(home.peer_id, STOP)

@@ -121,11 +121,11 @@ async def test_what_is_gossiped_reaches_peers_that_were_found(street: Street) ->
 
 
 @pytest.mark.trio
-async def test_a_circuit_through_a_relay_carries_requests_and_survives_nothing_but_its_relay(street: Street) -> None:
+async def test_a_circuit_through_a_relay_carries_requests_and_gives_way_to_a_direct_connection(street: Street) -> None:
     # Given a relay, and a node that keeps a reservation there
     relay = await street.start("relay", relay=RelayRole.SERVE)
     reached = await street.start("reached", relay.addresses(), wanted_peers=1)
-    await eventually(lambda: len(relay.peers()) == 1)
+    await eventually(lambda: len(relay.peers()) == len(reached.peers()) == 1)
     assert reached.outreach is not None
     assert await reached.outreach.circuits.reserve(relay.peer_id)
 
