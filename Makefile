@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
-.PHONY: kills reliability-document setup devnet test test-interop lint types contracts check format bench-transfers clean
+.PHONY: kills reliability-document setup devnet test test-interop lint types contracts check format bench-transfers bench-market clean
 
 setup: .venv/.installed
 
@@ -66,6 +66,11 @@ fuzz-api: setup
 # Run it on an otherwise idle machine.
 bench-transfers: setup
 	$(BIN)/python -m bench.transfers
+
+# The market's books, its auction and settlement, beside other people's. Peers come from PyPI, into environments of
+# their own under a temporary directory.
+bench-market: setup
+	$(BIN)/python -m bench.market
 
 # docs/reliability.md from what the campaigns stored in bench/results.
 reliability-document: setup
