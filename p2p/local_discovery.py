@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -59,6 +61,14 @@ def decode_text(record: bytes) -> list[str]:
     return addresses
 
 
+class _Part:
+    """What the threads have open. Whoever starts too late, after the end, finds ``over`` set and closes it itself."""
+
+    def __init__(self) -> None:
+        self.node: Any = None
+        self.over = threading.Event()
+
+
 class LocalDiscovery:
     """``addresses`` gives our own; ``found`` is told of others', in the trio thread. ``interfaces`` are IP addresses to
     use instead of all.
@@ -81,7 +91,7 @@ class LocalDiscovery:
         self._others: OrderedDict[str, list[str]] = OrderedDict()
 
     async def run(self) -> None:
-        """Announces and listens until cancelled."""
+        """Announces and listens until cancelled; begins anew when our addresses change."""
         said = False
         while True:
             try:
@@ -90,11 +100,11 @@ class LocalDiscovery:
                 if not said:
                     structlog.get_logger().info("no discovery on the local network", reason=str(error))
                 said = True
-            await trio.sleep(RETRY_S)
+                await trio.sleep(RETRY_S)
 
     async def _take_part(self) -> None:
         token = trio.lowlevel.current_trio_token()
-        part: list[Any] = []  # what the thread opened, should it end after we gave up on it
+        part = _Part()
         try:
             await in_thread(START_S, self._start, token, part)
             while True:
@@ -128,13 +138,24 @@ class LocalDiscovery:
 
     # In threads
 
-    def _start(self, token: trio.lowlevel.TrioToken, part: list[Any]) -> None:
+    def _start(self, token: trio.lowlevel.TrioToken, part: _Part) -> None:
+        """Error: OSError."""
+        try:
+            self._open(token, part)
+        except Exception as error:
+            # zeroconf has a dozen errors of its own, and lets asyncio's pass; without it the node does as well.
+            raise OSError(f"zeroconf: {error!r}") from error
+        finally:
+            if part.over.is_set():
+                self._stop(part)
+
+    def _open(self, token: trio.lowlevel.TrioToken, part: _Part) -> None:
         import zeroconf  # noqa: PLC0415 - costs a node that is not in a home nothing
 
         logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # it warns of every interface that comes or goes
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its event loop complains when it is not waited for
         choice = zeroconf.InterfaceChoice.All if self._interfaces is None else list(self._interfaces)
-        node = zeroconf.Zeroconf(interfaces=choice, ip_version=zeroconf.IPVersion.V4Only)
-        part.append(node)
+        part.node = node = zeroconf.Zeroconf(interfaces=choice, ip_version=zeroconf.IPVersion.V4Only)
         service, heard = self._service, self._heard
 
         class Listener(zeroconf.ServiceListener):
@@ -161,12 +182,11 @@ class LocalDiscovery:
             server=f"{self._instance}.local.",
             parsed_addresses=[address.split("/")[2] for address in addresses if address.startswith("/ip4/")],
         )
-        try:
-            node.register_service(info)
-        except zeroconf.Error as error:
-            raise OSError(f"zeroconf: {error!r}") from error
+        node.register_service(info)
         zeroconf.ServiceBrowser(node, service, listener=Listener())
 
-    def _stop(self, part: list[Any]) -> None:
-        for node in part:
-            node.close()
+    def _stop(self, part: _Part) -> None:
+        part.over.set()
+        if part.node is not None:
+            with suppress(Exception):  # closing what did not start well may fail in any way; the node ends all the same
+                part.node.close()

@@ -16,6 +16,7 @@ from p2p.joining import Joining, RelayRole
 from p2p.libp2p import LibP2PNetwork
 from p2p.libp2p.streams import encode_varint, frame, read_frame
 from p2p.limits import Limits
+from p2p.network import Offence
 from p2p.peer_record import PeerRecord, seal
 from p2p.protobuf import field_bytes, field_number
 from p2p.relay_wire import (
@@ -238,10 +239,11 @@ async def test_who_is_no_relay_says_so(start: Start) -> None:
 
 @pytest.mark.trio
 async def test_a_flood_of_questions_to_a_relay_ends_in_a_ban(start: Start) -> None:
-    network = await start("relay")
+    prices = dict.fromkeys(Offence, 50)
+    network = await start("relay", Limits(prices=prices, score_recovery_per_minute=0))
     async with hostile(network) as mallory:
         with suppress(Exception):  # the node hangs up on the way
-            for _ in range(60):
+            for _ in range(40):
                 async with asked(mallory, HOP, frame(encode_hop(Message(HopType.RESERVE)))):
                     pass
         await mallory.hung_up()
