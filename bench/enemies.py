@@ -2,8 +2,9 @@
 
 1. The street is four nodes in processes of their own (``tests.adversary.street``), a block a second; the enemies are
    those of ``tests.adversary``, all in this process. They attack one node, bob.
-2. An enemy that should be banned attacks until it is, the others for a while. In the end all of them attack together,
-   each under a new name as soon as its old one is banned.
+2. An enemy that should be banned attacks until it is, the others for a while. In the end all attack together, each from
+   an address of its own, under a new name as soon as its old one is banned; but for the two that take all places at the
+   door, which would keep the others out.
 3. Exit status 1 if bob's node ends, the street stands still, an enemy is not banned that should be, or an honest home
    is.
 """
@@ -23,12 +24,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from bench.report import Cell, Table, save
 from tests.adversary.above import ABOVE
-from tests.adversary.below import BELOW
+from tests.adversary.below import BELOW, HalfOpen, ManyFaces
 from tests.adversary.enemy import Enemy
 from tests.adversary.street import Street, Victim, Watch, observed, street
 
 KINDS: Final[Sequence[type[Enemy]]] = (*BELOW, *ABOVE)
 VICTIM: Final = "bob"
+TOGETHER: Final = [kind for kind in KINDS if kind not in (HalfOpen, ManyFaces)]
+"""Those two take all places at the door, and keep the other enemies out."""
 SLACK_BLOCKS: Final = 2
 
 
@@ -124,17 +127,17 @@ def _all_at_once(homes: Street, seconds: float, together: float) -> _Result:
     done: list[Enemy] = []
 
     async def again_and_again(kind: type[Enemy], victim: Victim) -> None:
-        number = 0
+        number, source = 0, f"127.0.3.{1 + TOGETHER.index(kind)}"
         while True:
             number += 1
-            enemy = kind(seconds, number)
+            enemy = kind(seconds, number, source)
             done.append(enemy)
             await enemy.attack(victim)
 
     async def attack(victim: Victim) -> None:
         with trio.move_on_after(together):
             async with trio.open_nursery() as nursery:
-                for kind in KINDS:
+                for kind in TOGETHER:
                     nursery.start_soon(again_and_again, kind, victim)
 
     with observed(homes, VICTIM) as watch:
@@ -170,6 +173,7 @@ def _table(results: Sequence[_Result], memory_mib: float, problems: Sequence[str
         notes=(
             "Four nodes, a block a second, and the enemies share this machine's cores; all attack the same node. "
             f"Memory is the attacked node's, before and after; in the end it has {memory_mib:.0f} MiB.",
+            "All at once: without HalfOpen and ManyFaces, which would keep the others out.",
             "–: does nothing that a peer may be banned for, or proves no id that could be banned.",
             "A turn is skipped when its leader is too slow for the others; (nobody) is the same street left in peace.",
             *(f"**Failed**: {problem}." for problem in problems),

@@ -21,14 +21,15 @@ PATIENCE_S = 40.0
 
 class Enemy:
     """One way to do harm. ``attack`` does it for ``seconds``; one that should be banned for it, until it is, or for
-    PATIENCE_S. ``number`` tells apart those who do the same.
+    PATIENCE_S. ``number`` tells apart those who do the same; ``source`` is the address on this machine it comes from.
     """
 
     is_banned = False
 
-    def __init__(self, seconds: float, number: int = 0) -> None:
+    def __init__(self, seconds: float, number: int = 0, source: str | None = None) -> None:
         self.seconds = seconds
         self.number = number
+        self.source = source
         self.connections = 0
         self.sent_bytes = 0
         self.messages = 0
@@ -67,7 +68,7 @@ class Enemy:
         self, victim: Victim, name: str | None = None, source: str | None = None
     ) -> AsyncIterator[Hostile]:
         """An authenticated connection, under a name of its own if given. Errors: REFUSALS."""
-        async with hostile(victim.address, name or self.name, source) as connection:
+        async with hostile(victim.address, name or self.name, source or self.source) as connection:
             self.connections += 1
             try:
                 yield connection
@@ -76,7 +77,7 @@ class Enemy:
 
     @asynccontextmanager
     async def socket(self, victim: Victim, source: str | None = None) -> AsyncIterator[trio.SocketStream]:
-        async with raw_socket(victim.address, source) as stream:
+        async with raw_socket(victim.address, source or self.source) as stream:
             self.connections += 1
             yield stream
 
