@@ -38,7 +38,9 @@ from p2p.limits import Limits
 from p2p.network import NetworkError
 from p2p.surroundings import is_loopback
 from storage.chain import ChainDatabase
-from storage.errors import StorageError
+from storage.environment import structural_problems
+from storage.errors import Damaged, StorageError
+from storage.journal import DIRECTORY as JOURNAL_DIRECTORY
 from storage.journal import Journal
 
 MEMPOOL_FILE: Final = "mempool.log"
@@ -179,6 +181,7 @@ def _databases(directory: Path, chain: bytes) -> Iterator[tuple[ChainDatabase, J
     try:
         store = ChainDatabase.open(directory, chain_id=chain, create=True)
         try:
+            _require_sound(directory / JOURNAL_DIRECTORY)
             journal = Journal.open(directory, chain_id=chain)
         except StorageError:
             store.close()
@@ -190,6 +193,14 @@ def _databases(directory: Path, chain: bytes) -> Iterator[tuple[ChainDatabase, J
     finally:
         journal.close()
         store.close()
+
+
+def _require_sound(journal: Path) -> None:
+    """A page of the journal that is not what was written could hide a vote, or kill the process that reads it. It is a
+    small file, so it is looked at before LMDB sees it. Errors: Damaged.
+    """
+    if (journal / "data.mdb").exists() and (problems := structural_problems(journal)):
+        raise Damaged(journal, problems[0])
 
 
 def _network(directory: Path, seed: bytes, configuration: Configuration, chain: bytes) -> LibP2PNetwork:

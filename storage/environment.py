@@ -5,8 +5,9 @@
 2. A process that opens an environment for writing holds an exclusive ``flock`` on ``owner.lock`` beside it; the kernel
    lets go of it when the process dies, however it dies.
 3. A file shorter than its own last page would kill the process on the first read beyond its end. So it is looked at
-   before: if any page that is reachable is missing, ``Damaged``; if only free pages are, which LMDB may leave unwritten
-   at the end, it is sound.
+   before: if a page of a tree is missing, ``Damaged``. Else what is missing are free pages, which LMDB may leave
+   unwritten at the end, or the rest of a long value, which no tree shows: the file is made as long as it says it is, so
+   that reading there finds zeros, and a checksum that fails, instead of the process's end.
 4. A sealed value is CRC-32(key ‖ payload) ‖ payload. LMDB has no checksums: a flipped bit, or a value under another's
    key, is found here on each read and named. It guards against the disk, not against people: those face the hashes and
    signatures inside.
@@ -280,8 +281,12 @@ def _open_lmdb(directory: Path, max_databases: int, *, read_only: bool) -> lmdb.
 def _check_length(directory: Path, environment: lmdb.Environment) -> None:
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     length = (directory / "data.mdb").stat().st_size
-    if length < needed and (problems := structural_problems(directory)):
+    if length >= needed:
+        return
+    if problems := structural_problems(directory):
         raise Damaged(directory, f"data.mdb has {length} of {needed} bytes, it was cut off ({problems[0]})")
+    if not environment.flags()["readonly"] or not is_owned(directory):  # else its owner has seen to it
+        os.truncate(directory / "data.mdb", needed)
 
 
 def _mentions(text: str, *codes: int) -> bool:
