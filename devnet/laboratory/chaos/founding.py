@@ -132,6 +132,8 @@ def _draw_enemies(setting: Setting, random: Random) -> frozenset[int]:
     """
     if not setting.enemies:
         return frozenset()
-    most = next(count for count in range(setting.homes, -1, -1) if 10 * count <= 3 * setting.homes)
+    if setting.most:
+        return frozenset(random.sample(range(setting.homes), (setting.homes - 1) // 3))
+    most = 3 * setting.homes // 10
     count = most if random.random() < 0.7 else random.randint(min(1, most), most)
     return frozenset(random.sample(range(setting.homes), count))

@@ -249,6 +249,7 @@ def with_mutant(setting: Setting, name: str) -> Setting:
     return replace(
         setting,
         mutant=name,
+        most=True,
         style=mutant.enemy,
         storminess=mutant.storminess,
         still=mutant.still,

@@ -24,13 +24,13 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One run, of ``days`` of virtual time or up to ``last_height``, whichever comes first.
+    """One run of ``days`` of virtual time, with ``interval_ms`` from block to block.
 
-    ``storminess`` is the share of heights that begin in a storm; ``style`` names the behaviour of all enemies, None
-    draws one for each; ``mutant`` names the rule that is broken. ``traffic`` is the number of transactions per height.
-    ``skipped`` faults do not happen: that is how a story is made shorter. In a ``still`` storm nothing happens by
-    chance: only what enemies do to wires and fuses. Where the neighbourhood ``forgives`` the expelled are registered
-    anew.
+    ``storminess`` is the share of heights that begin in a storm; in a ``still`` one nothing happens by chance, only what
+    enemies do to wires and fuses. ``style`` names the behaviour of all enemies, None draws them; of ``most`` there are as
+    many as less than a third allows. Where the neighbourhood ``forgives``, the expelled are registered anew. ``mutant``
+    names the rule that is broken, ``traffic`` is the number of transactions per height, ``skew_ms`` how far clocks are
+    off at the most. ``skipped`` faults do not happen: that is how a story is made shorter.
     """
 
     homes: int = 4
@@ -41,11 +41,11 @@ class Setting:
     still: bool = False
     forgives: bool = True
     enemies: bool = True
+    most: bool = False
     style: str | None = None
     mutant: str | None = None
     traffic: float = 0.25
     skew_ms: int = 400
-    last_height: int | None = None
     skipped: frozenset[FaultId] = frozenset()
 
     @property

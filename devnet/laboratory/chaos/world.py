@@ -138,10 +138,7 @@ class World:
 
     def run_until(self, end_ms: int) -> None:
         """Stops early at a fault."""
-        last = self.setting.last_height
         while self.report.fault is None and not self.report.ended_early:
-            if last is not None and self.checker.height >= last and self.weather.is_calm:
-                return
             call = self._scheduler.step(end_ms)
             if call is None:
                 self._finish(end_ms)
