@@ -79,7 +79,7 @@ def test_the_devnet_s_options_listed_are_its_own() -> None:
 
 
 def test_a_wrong_command_would_be_found() -> None:
-    for wrong in (["wallet", "steal"], ["node", "run", "--fast"], ["chain", "fork"]):
+    for wrong in (["wallet", "steal"], ["node", "run", "--steal"], ["chain", "fork"]):
         with pytest.raises(AssertionError):
             _check_command(wrong, "here")
 
