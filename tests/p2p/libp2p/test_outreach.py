@@ -151,3 +151,21 @@ async def test_a_circuit_through_a_relay_carries_requests_and_gives_way_to_a_dir
     )
     await eventually(lambda: relay.metrics()["relay_circuits"] == 0, within_s=10)
     assert await dialler.request(reached.peer_id, "/echo/1", b"y") == b"y" + dialler.peer_id.encode()
+
+
+@pytest.mark.trio
+async def test_a_peer_that_moved_is_found_at_its_new_address_through_another(street: Street) -> None:
+    # Given a node that was told a neighbour's address, and both know a third
+    hub = await street.start("hub")
+    neighbour = await street.start("neighbour", hub.addresses())
+    old = neighbour.addresses()[0]
+    node = await street.start("node", [*hub.addresses(), old])
+    await eventually(lambda: know_each_other(hub, neighbour, node), within_s=20)
+    # When the neighbour moves, and tells the third
+    await street.stop(neighbour)
+    await eventually(lambda: know_each_other(hub, node), within_s=10)
+    moved = await street.start("neighbour", hub.addresses(), wanted_peers=1)
+    assert moved.peer_id == neighbour.peer_id
+    assert moved.addresses()[0] != old
+    # Then the node finds it where it is now
+    await eventually(lambda: know_each_other(hub, moved, node), within_s=40)
