@@ -70,7 +70,7 @@ def table(outcomes: Sequence[Outcome], command: str) -> Table:
     sums: dict[str, Totals] = defaultdict(Totals)
     rest: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])  # expulsions, transactions, highest view, longest ms
     for outcome in outcomes:
-        for name in (f"{outcome.setting.homes} homes", "all"):
+        for name in (str(outcome.setting.homes), "all"):
             report = outcome.report
             sums[name].add(report)
             others = rest[name]
@@ -79,13 +79,13 @@ def table(outcomes: Sequence[Outcome], command: str) -> Table:
             others[2] = max(others[2], report.highest_view)
             others[3] = max(others[3], report.longest_gap_ms)
     early = sum(bool(outcome.report.ended_early) for outcome in outcomes)
-    names = [f"{share.homes} homes" for share in PLAN] + ["all"]
+    names = [*(str(share.homes) for share in PLAN), "all"]
     return Table(
         name="chaos",
         title="Neighbourhoods under faults and enemies, in virtual time",
         command=command,
         columns=(
-            "",
+            "homes",
             "runs",
             "heights",
             "partitions",
@@ -96,8 +96,8 @@ def table(outcomes: Sequence[Outcome], command: str) -> Table:
             "violations",
             "halts",
             "convictable",
-            "longest wait after healing, s",
-            "CPU s",
+            "wait, s",
+            "CPU, s",
         ),
         rows=[
             (
@@ -118,6 +118,7 @@ def table(outcomes: Sequence[Outcome], command: str) -> Table:
             for name in names
         ],
         notes=(
+            "Wait: the longest that a home in calm weather took from healing, or a height's opening, to the block.",
             f"The highest view any honest home spoke in was {rest['all'][2]}.",
             f"{early} runs ended early, because the enemies came to hold a third of the weight.",
             "Signatures on votes and beacon proofs are stubs; those on transactions and on reported evidence are real.",

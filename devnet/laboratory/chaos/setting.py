@@ -26,11 +26,11 @@ class SettingError(ValueError):
 class Setting:
     """One run of ``days`` of virtual time, with ``interval_ms`` from block to block.
 
-    ``storminess`` is the share of heights that begin in a storm; in a ``still`` one nothing happens by chance, only what
-    enemies do to wires and fuses. ``style`` names the behaviour of all enemies, None draws them; of ``most`` there are as
-    many as less than a third allows. Where the neighbourhood ``forgives``, the expelled are registered anew. ``mutant``
-    names the rule that is broken, ``traffic`` is the number of transactions per height, ``skew_ms`` how far clocks are
-    off at the most. ``skipped`` faults do not happen: that is how a story is made shorter.
+    ``storminess`` is the share of heights that begin in a storm; in a ``still`` one nothing happens by chance, only
+    what enemies do to wires and fuses. ``style`` names the behaviour of all enemies, None draws them; of ``most``
+    there are as many as less than a third allows. Where the neighbourhood ``forgives``, the expelled are registered
+    anew. ``mutant`` names the rule that is broken, ``traffic`` is the number of transactions per height, ``skew_ms``
+    how far clocks are off at the most. ``skipped`` faults do not happen: that is how a story is made shorter.
     """
 
     homes: int = 4
