@@ -21,11 +21,12 @@ import httpx
 import pytest
 
 from devnet.making import free_ports
+from tests.node.joining_examples import DAY_MS, make_invite
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("join"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("join"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 90.0
+WITHIN_S = 200.0
 PASSWORD = "four words on paper"
 NETWORK = """
 name = "Mill Lane"
@@ -232,22 +233,13 @@ def test_what_can_go_wrong(founder: Machine, tmp_path: Path) -> None:
         assert joining.returncode == 1, said
         assert "the request was denied: who are you?" in said
         assert "denied: who are you?" in newcomer.run("join", invite, status=1)
-        # An invite of another network is not joined by a directory of this one
-        other = Machine(tmp_path / "another network")
-        plan = other.directory / "plan.toml"
-        listen, api_port = free_ports(2)
-        plan.write_text(NETWORK.format(listen=listen, api=api_port).replace("Mill", "Hill"))
-        other.run("network", "new", "lane", "--from", str(plan))
-        with node(other, home(other)):
-            foreign = invite_of(other, "emil")
-            wrong = newcomer.run("join", foreign, status=1)
-            assert "holds a node of another network, 'Mill Lane'" in wrong
-            # nor served by its nodes
-            strangers = invite_of(other, "fatma", "--address", api(annes, "/v1/peers")["listening"][0])
-            fatma = Machine(tmp_path / "fatmas machine")
-            refused = fatma.run("join", strangers, *JOIN, status=1)
-            assert "not of its network" in refused
-            assert not fatma.data.exists()
+        # An invite to another network is of no use to a directory of this one, nor do nodes of this one serve it
+        reached = api(annes, "/v1/peers")["listening"][0]
+        foreign = make_invite(name="emil", addresses=(reached,), expires_ms=time.time_ns() // 1_000_000 + DAY_MS).text()
+        assert "holds a node of another network, 'Mill Lane'" in newcomer.run("join", foreign, status=1)
+        fatma = Machine(tmp_path / "fatmas machine")
+        assert "not of its network" in fatma.run("join", foreign, *JOIN, status=1)
+        assert not fatma.data.exists()
     # With nobody there it says where it looked
     nobody = Machine(tmp_path / "nobody")
     away = nobody.run("join", invite, *JOIN, "--reach-within", "1", status=4)
@@ -256,8 +248,6 @@ def test_what_can_go_wrong(founder: Machine, tmp_path: Path) -> None:
 
 
 def test_an_invite_that_cannot_be_used(tmp_path: Path) -> None:
-    from tests.node.joining_examples import make_invite
-
     machine = Machine(tmp_path / "machine")
     expired = make_invite(expires_ms=1_750_000_000_000).text()
     attempts: Sequence[tuple[str, str]] = (
