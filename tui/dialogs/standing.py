@@ -45,9 +45,9 @@ class StandingDialog(ModalScreen[None]):
             self._candidates(feed.candidates),
             Text(),
             Text(
-                f"Weighed again at block {show.count(feed.weighed_height)}. Two turns missed in a row suspend; who signs "
-                "fewer than half of an epoch's blocks has no vote in the next; who signs two statements that contradict "
-                "each other is expelled, and its pool burned.",
+                f"Weighed again at block {show.count(feed.weighed_height)}. Two turns missed in a row suspend; who "
+                "signs fewer than half of an epoch's blocks has no vote in the next; who signs two statements that "
+                "contradict each other is expelled, and its pool burned.",
                 MUTED,
             ),
             Text(),
