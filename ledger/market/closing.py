@@ -40,12 +40,9 @@ def close_books(execution: Execution) -> None:
     state = execution.state
     may_clear = True
     released = 0
-    while released < MAX_RELEASED:
-        first = next(ORDERS.scan(state), None)
-        if first is None:
-            return
-        period, side, number = order_of_key(first[0])
-        if execution.time_ms < closing_ms(execution.parameters, period):
+    for key, order in ORDERS.scan(state):
+        period, side, number = order_of_key(key)
+        if released >= MAX_RELEASED or execution.time_ms < closing_ms(execution.parameters, period):
             return
         tariff = tariff_of(state, period)
         if tariff.mechanism == Mechanism.AUCTION and not get_market(state, period).cleared:
@@ -53,8 +50,9 @@ def close_books(execution: Execution) -> None:
                 return
             may_clear = False
             released += _hold_auction(execution, period, tariff)
-            continue
-        release_order(state, period, side, first[1].limit, number)
+            if ORDERS.get(state, key) is None:
+                continue  # it got something, and is taken out already
+        release_order(state, period, side, order.limit, number)
         released += 1
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from ledger.execute import execute_block
 from ledger.genesis import GenesisFeeder
 from ledger.market.book import Book
 from ledger.market.grid_fee import Place
@@ -479,3 +481,36 @@ class TestAuction:
         assert traded(street) == [("anne", "bob", 800, 100_000, 32_000), ("anne", "bob", 200, 100_000, 52_000)]
         assert spent(street, "bob") == 800 * 132 + 200 * 152
         assert spent(street, "anne") == 1_000 * 200
+
+
+def test_closing_a_book_reads_each_order_a_few_times_at_most() -> None:
+    class Counting:
+        """A base that counts what is read of the table of orders."""
+
+        def __init__(self, street: Neighbourhood) -> None:
+            self.street, self.seen = street, 0
+
+        def get(self, key: bytes) -> bytes | None:
+            self.seen += key[:1] == ORDERS.prefix
+            return self.street.reader.get(key)
+
+        def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+            for item in self.street.reader.scan(prefix):
+                self.seen += item[0][:1] == ORDERS.prefix
+                yield item
+
+    street = market(parameters=replace(PARAMETERS, max_open_orders=256))
+    for _ in range(3):
+        street.block(
+            *(street.sign("bob", order(BUY, 10, 100_000), nonce=nonce) for nonce in next_nonces(street, 60)), after_ms=1
+        )
+    counting = Counting(street)
+    street.time_ms = NEXT * PERIOD_MS
+    result = execute_block(counting, street.context(), [])
+    assert sum(key[:1] == ORDERS.prefix for key in result.changes) == 180
+    assert counting.seen < 4 * 180
+
+
+def next_nonces(street: Neighbourhood, count: int) -> range:
+    first = street.account("bob").nonce
+    return range(first, first + count)
