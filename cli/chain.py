@@ -27,8 +27,8 @@ from cli.output import moment, party, print_facts, print_json, print_table
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
     from node.client.client import NodeClient
-    from node.client.models import Block, StateProof, Transaction
-    from node.views.proofs import Proven
+    from node.client.models import Block, StateProof, Transaction, TransactionProof
+    from node.views.proofs import Proven, ProvenTransaction
 
 app = new_app("Blocks and transactions; verify a chain, prove and check an account.")
 
@@ -197,7 +197,16 @@ def verify(data_dir: DataDirectory = None, node: DevnetNode = None, json: AsJson
 
 @app.command()
 def prove(
-    who: Annotated[str, typer.Argument(metavar="ACCOUNT", help="A member's name, or an address.")],
+    who: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="A member's name, or an address.")] = None,
+    transaction_id: Annotated[
+        str | None, typer.Option("--transaction", metavar="ID", help="Prove this transaction and its receipt instead.")
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            "--since", metavar="HEIGHT", min=1, help="Lead there from this block's committee; 1: the genesis."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to. [default: standard output]")
     ] = None,
@@ -205,11 +214,22 @@ def prove(
     data_dir: DataDirectory = None,
     node: DevnetNode = None,
 ) -> None:
-    """Write a file that proves what an account holds at the newest block.
+    """Write a file that proves what an account holds at the newest block, or that a transaction is final.
 
-    Whoever gets it can check it with "ecloud chain check", without a node and without trusting this one.
+    Whoever gets it can check it with "ecloud chain check", without a node and without trusting this one. With --since
+    the file also shows how the committee of that block handed over to the one that made it final, so that whoever
+    trusts an older committee, or the genesis, can check it too.
     """
-    proof = ask(Where(api, data_dir, node), lambda client: _prove(client, who))
+    if (who is None) == (transaction_id is None):
+        fail("say what to prove: an ACCOUNT, or --transaction ID", EXIT_USAGE)
+    proof: StateProof | TransactionProof
+    if transaction_id is not None:
+        wanted = transaction_id
+        proof = ask(Where(api, data_dir, node), lambda client: client.prove_transaction(wanted, since))
+    else:
+        assert who is not None
+        account = who
+        proof = ask(Where(api, data_dir, node), lambda client: _prove(client, account, since))
     if output is None:
         print_json(proof)
         return
@@ -221,7 +241,7 @@ def prove(
         fail(f"--output: {error}", EXIT_USAGE)
     print_facts(
         [
-            ("proved", proof.record),
+            ("proved", f"transaction {transaction_id}" if transaction_id else getattr(proof, "record", "")),
             ("at block", f"{proof.height}  {proof.block_hash}"),
             ("written to", str(output)),
             ("check with", f"ecloud chain check {output} --genesis FILE, or --committee HASH"),
@@ -237,14 +257,15 @@ def check(
     ] = None,
     genesis: Annotated[
         Path | None,
-        typer.Option("--genesis", metavar="FILE", help="The genesis you trust, for a chain's first blocks."),
+        typer.Option("--genesis", metavar="FILE", help="The genesis you trust; later blocks need prove --since 1."),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a proof of an account: needs the file, something you trust, and no node.
+    """Check a proof: needs the file, something you trust, and no node.
 
-    What you trust is the committee that made the proof's block final. Its hash is what "ecloud chain committee HEIGHT"
-    shows on any node you trust. For the chain's first blocks the genesis is enough: the committee of its members.
+    What you trust is the committee that made the proof's block final, or the one at which the file begins. Its hash is
+    what "ecloud chain committee HEIGHT" shows on any node you trust. The genesis stands for the committee of its
+    members.
     """
     if (committee_hash is None) == (genesis is None):
         fail("say what you trust: either --committee HASH or --genesis FILE", EXIT_USAGE)
@@ -254,15 +275,18 @@ def check(
     assert committee_hash is not None
     if not HASH.fullmatch(committee_hash):
         fail("--committee: a hash has 64 hexadecimal digits; see: ecloud chain committee", EXIT_USAGE)
-    from node.views.proofs import ProofWrong, check_account_proof
+    from node.client.models import StateProof
+    from node.views.proofs import ProofWrong, check_account_proof, check_transaction_proof
 
     try:
-        proven = check_account_proof(proof, committee_hash)
+        if isinstance(proof, StateProof):
+            _print_proven(check_account_proof(proof, committee_hash), as_json=json)
+        else:
+            _print_transaction(check_transaction_proof(proof, committee_hash), as_json=json)
     except ProofWrong as error:
         if json:
             print_json({"ok": False, "fault": str(error)})
         fail(f"{file}: {error}{_where_from(proof, str(error))}")
-    _print_proven(proven, as_json=json)
 
 
 # --------------------------------------------------------------------------------------------------- blocks, accounts
@@ -277,11 +301,11 @@ async def _block(client: NodeClient, which: str | None) -> Block:
     return await client.block(which)
 
 
-async def _prove(client: NodeClient, who: str) -> StateProof:
+async def _prove(client: NodeClient, who: str, since: int | None) -> StateProof:
     from cli.signing import find_account
 
     account = await find_account(client, who)
-    return await client.prove_account(account.account.address)
+    return await client.prove_account(account.account.address, since)
 
 
 def _block_facts(found: Block) -> list[tuple[str, str]]:
@@ -338,24 +362,27 @@ def _words(word: str) -> str:
 # --------------------------------------------------------------------------------------------------------------- check
 
 
-def _read_proof(file: Path) -> StateProof:
+def _read_proof(file: Path) -> StateProof | TransactionProof:
     import msgspec
 
-    from node.client.models import StateProof
+    from node.client.models import StateProof, TransactionProof
 
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_PROOF_BYTES + 1)
         if len(content) > MAX_PROOF_BYTES:
             fail(f"{file} is larger than any proof")
-        return msgspec.json.decode(content, type=StateProof)
+        found = msgspec.json.decode(content)
+        if isinstance(found, dict) and "transaction" in found:
+            return msgspec.convert(found, TransactionProof)
+        return msgspec.convert(found, StateProof)
     except OSError as error:
         fail(f"{file}: {error.strerror}", EXIT_USAGE)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         fail(f"{file} is no proof, as ecloud chain prove writes it: {error}")
 
 
-def _genesis_committee(file: Path, proof: StateProof) -> str:
+def _genesis_committee(file: Path, proof: StateProof | TransactionProof) -> str:
     """The hash of the committee at height 0; ends the command where the genesis does not say who made the block final.
 
     A genesis vouches for its committee only as long as that one votes: who was in it may since have left, and could
@@ -369,11 +396,12 @@ def _genesis_committee(file: Path, proof: StateProof) -> str:
     genesis = _read_genesis(file)
     if proof.chain_id != chain_id(genesis).hex():
         fail(f"the proof is of another chain, {proof.chain_id}; this genesis is that of {chain_id(genesis).hex()}")
-    if snapshot_height(proof.height, genesis.parameters) != 0:
+    if snapshot_height(proof.height, genesis.parameters) != 0 and proof.since is None:
         last = genesis.parameters.epoch_blocks + genesis.parameters.committee_delay_blocks - 1
         fail(
             f"the genesis says who votes up to block {last}; the proof is of block {proof.height}: give --committee "
-            f"the hash that `ecloud chain committee {proof.height}` shows on a node you trust"
+            f"the hash that `ecloud chain committee {proof.height}` shows on a node you trust, or have it made with "
+            "--since 1"
         )
     reader = DictReader({})
     reader.apply(genesis_changes(genesis))
@@ -394,11 +422,43 @@ def _read_genesis(file: Path) -> Genesis:
         fail(f"--genesis {file} is no genesis: {error}", EXIT_USAGE)
 
 
-def _where_from(proof: StateProof, fault: str) -> str:
+def _where_from(proof: StateProof | TransactionProof, fault: str) -> str:
     if "is not the one you trust" not in fault:
         return ""
     height = proof.height
     return f"; the proof is of block {height}: compare with `ecloud chain committee {height}` on a node you trust"
+
+
+def _print_transaction(proven: ProvenTransaction, *, as_json: bool) -> None:
+    from ledger.keys import address_text
+    from node.client.format import count
+
+    transaction, receipt = proven.transaction, proven.receipt
+    if as_json:
+        print_json(
+            {
+                "ok": True,
+                "id": transaction.id.hex(),
+                "kind": transaction.kind.word,
+                "sender_key": transaction.sender.hex(),
+                "refusal": receipt.refusal,
+                "height": proven.height,
+                "block_hash": proven.block_hash.hex(),
+                "time_ms": proven.time_ms,
+            }
+        )
+        return
+    print_facts(
+        [
+            ("sound", "the committee you trust made this final"),
+            ("transaction", transaction.id.hex()),
+            ("kind", _words(transaction.kind.word)),
+            ("signed by", f"{transaction.sender.hex()}  {address_text(transaction.sender)}"),
+            ("result", "took effect" if receipt.refusal is None else f"refused: {receipt.refusal}"),
+            ("at block", f"{count(proven.height)}, {moment(proven.time_ms)}"),
+            ("block hash", proven.block_hash.hex()),
+        ]
+    )
 
 
 def _print_proven(proven: Proven, *, as_json: bool) -> None:

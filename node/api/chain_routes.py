@@ -102,8 +102,16 @@ def _add_block_paths(router: APIRouter, service: NodeService, chain: ChainAccess
         summary="An account's record, provable without trusting this node",
         responses=answers(examples.PROOF, problems=(404,)),
     )
-    async def proof(who: Who) -> Response:
-        return await chain.answer(lambda reader: proofs.prove_account(reader, reader.resolve(who)))
+    async def proof(who: Who, since: OptionalHeight = None) -> Response:
+        return await chain.answer(lambda reader: proofs.prove_account(reader, reader.resolve(who), since))
+
+    @router.get(
+        "/proofs/transactions/{transaction_id}",
+        summary="A transaction and its receipt, provable without trusting this node",
+        responses=answers(examples.TRANSACTION_PROOF, problems=(404,)),
+    )
+    async def transaction_proof(transaction_id: Text, since: OptionalHeight = None) -> Response:
+        return await chain.answer(lambda reader: proofs.prove_transaction(reader, transaction_id, since))
 
 
 def _add_transaction_paths(router: APIRouter, service: NodeService, chain: ChainAccess) -> None:

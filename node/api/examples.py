@@ -57,6 +57,7 @@ from node.client.models import (
     SyncStatus,
     Transaction,
     TransactionPage,
+    TransactionProof,
     TransactionSummary,
     Votes,
     VotingRuleInfo,
@@ -425,6 +426,24 @@ PROOF: Final = StateProof(
     value="8407…",
     siblings=["44" * 32],
     leaf=("55" * 32, "66" * 32),
+    header="8d01…",
+    certificate="8603…",
+    committee_snapshot_height=1_152,
+    committee=[
+        ProvenMember(account_key="aa" * 32, node_key=_KEY, weight=100_000, pool_mvote=100_000, reputation_milli=9_375)
+    ],
+)
+TRANSACTION_PROOF: Final = TransactionProof(
+    format="ecloud-proof/1",
+    chain_id=_CHAIN,
+    height=1_200,
+    block_hash=_HASH,
+    transaction="8258…",
+    receipt="8558…",
+    position=0,
+    count=2,
+    transaction_path=["44" * 32],
+    receipt_path=["55" * 32],
     header="8d01…",
     certificate="8603…",
     committee_snapshot_height=1_152,

@@ -131,8 +131,12 @@ class NodeClient:
         )
         return accepted.id
 
-    async def prove_account(self, who: str) -> models.StateProof:
-        return await self._connection.get(f"/v1/proofs/accounts/{_segment(who)}", models.StateProof)
+    async def prove_account(self, who: str, since: int | None = None) -> models.StateProof:
+        return await self._connection.get(f"/v1/proofs/accounts/{_segment(who)}", models.StateProof, since=since)
+
+    async def prove_transaction(self, transaction_id: str, since: int | None = None) -> models.TransactionProof:
+        path = f"/v1/proofs/transactions/{_segment(transaction_id)}"
+        return await self._connection.get(path, models.TransactionProof, since=since)
 
     # ------------------------------------------------------------------------------- accounts, votes, readings
 

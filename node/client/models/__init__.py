@@ -65,7 +65,7 @@ from node.client.models.node import (
     SyncStatus,
 )
 from node.client.models.problems import BanRequest, ConnectRequest, Done, Problem, SubmitRequest
-from node.client.models.proofs import ProvenMember, StateProof
+from node.client.models.proofs import ProvenMember, StateProof, TransactionProof
 
 __all__ = [
     "Accepted",
@@ -123,6 +123,7 @@ __all__ = [
     "SyncStatus",
     "Transaction",
     "TransactionPage",
+    "TransactionProof",
     "TransactionSummary",
     "Votes",
     "VotingRuleInfo",
