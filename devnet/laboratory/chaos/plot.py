@@ -83,7 +83,16 @@ def _draw_delays(axes: Any, world: World, commits: Sequence[tuple[int, int, int,
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} s")
     axes.axhline(PROGRESS_MS / 1000, color=PARTITION, lw=0.8, linestyle="--")
-    axes.text(0.5, PROGRESS_MS / 1000, "allowed after healing", fontsize=8, color=PARTITION, va="bottom")
+    axes.text(
+        0.01,
+        PROGRESS_MS / 1000,
+        "allowed after healing",
+        fontsize=8,
+        color=PARTITION,
+        va="bottom",
+        transform=axes.get_yaxis_transform(),
+    )
+    axes.set_xlim(0, len(opened))
     axes.set_ylabel("from the opening of a height to its being final")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, ncols=8)
     axes.tick_params(labelbottom=False)
