@@ -26,6 +26,8 @@ from node.client.events import (
     CandidateSuspended,
     ClientEvent,
     Equivocation,
+    JoinEnded,
+    JoinRequested,
     Missed,
     PeerBanned,
     PeerConnected,
@@ -36,7 +38,7 @@ from node.client.events import (
     ViewChanged,
     Warned,
 )
-from node.client.models import BlockSummary, Candidate, Conviction, Draw, Genesis, Peer, Reading, Status
+from node.client.models import BlockSummary, Candidate, Conviction, Draw, Genesis, JoinRequest, Peer, Reading, Status
 
 KEPT_BLOCKS: Final = 400
 PAGE_BLOCKS: Final = 100
@@ -53,9 +55,10 @@ class Part(Flag):
     PEERS = auto()
     READINGS = auto()
     EVIDENCE = auto()
+    JOINS = auto()
 
 
-ALL_PARTS: Final = Part.STATUS | Part.BLOCKS | Part.DRAW | Part.CANDIDATES | Part.PEERS | Part.READINGS | Part.EVIDENCE
+ALL_PARTS: Final = ~Part(0)
 
 _TOUCHES: Final[dict[type[ClientEvent], Part]] = {
     Back: ALL_PARTS,
@@ -66,6 +69,8 @@ _TOUCHES: Final[dict[type[ClientEvent], Part]] = {
     PeerConnected: Part.PEERS | Part.STATUS,
     PeerDisconnected: Part.PEERS | Part.STATUS,
     PeerBanned: Part.PEERS,
+    JoinRequested: Part.JOINS,
+    JoinEnded: Part.JOINS,
     Equivocation: Part.CANDIDATES | Part.EVIDENCE,
     CandidateSuspended: Part.CANDIDATES,
     CandidateRejoined: Part.CANDIDATES,
@@ -98,6 +103,7 @@ class Feed:
         self.weighed_height = 0  # when everybody is weighed again
         self.convictions: list[Conviction] = []  # newest first
         self.peers: list[Peer] = []
+        self.joins: list[JoinRequest] = []  # oldest first
         self.meter: str | None = None  # at the grid connection of the node's account
         self.readings: list[Reading] = []  # of that meter, newest period first
         self.on_change: Callable[[Part], None] = lambda parts: None
@@ -168,6 +174,8 @@ class Feed:
             self.peers = (await self.client.peers()).peers
         elif part is Part.EVIDENCE:
             self.convictions = (await self.client.evidence()).convictions
+        elif part is Part.JOINS:
+            self.joins = (await self.client.join_requests()).requests
         elif part is Part.READINGS:
             await self._read_readings()
 

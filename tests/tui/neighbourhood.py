@@ -17,6 +17,7 @@ from ledger.records import CandidateStatus
 from ledger.transactions import Kind, SubmitReading, Transaction, Transfer, decode_transaction, sign_transaction
 from node.client import events, models
 from node.client.models import Party, iso_time
+from node.joining import Denial, decode_message
 
 START_MS = 1_777_629_600_000  # 2026-05-01 10:00 UTC
 BLOCK_MS = 2_000
@@ -32,6 +33,11 @@ PARTIES = {name: Party(address=address_text(KEYS[name].public_key), name=name) f
 NAME_OF = {KEYS[name].public_key: name for name in NAMES}
 POOLS = {"anne": 118_400, "bob": 74_250, "carla": 96_000, "george": 241_730}
 STRANGER = SigningKey(sha256(b"a stranger").digest())
+
+
+def newcomer_key(name: str) -> SigningKey:
+    """The account key of somebody who asks to join."""
+    return SigningKey(sha256(f"newcomer {name}".encode()).digest())
 
 
 def noise(*parts: object, below: int) -> int:
@@ -68,6 +74,8 @@ class Neighbourhood:
     balances: dict[str, int] = field(default_factory=lambda: {PARTIES[name].address: 250_000_000 for name in NAMES})
     nonces: dict[str, int] = field(default_factory=dict)
     registers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    newcomers: list[str] = field(default_factory=list)
+    denials: dict[str, Denial] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     convictions: list[models.Conviction] = field(default_factory=list)
 
@@ -204,6 +212,55 @@ class Neighbourhood:
             for place, name in enumerate(("bob", "carla", "george"))
         ]
         return models.PeerList(peers=peers, listening=["/ip4/127.0.0.1/tcp/4001"])
+
+    def join_requests(self) -> models.JoinRequestList:
+        """Those of ``newcomers``, of whom each has a home of her own; fatma wishes a name that is taken."""
+        requests = [self._join_request(name) for name in self.newcomers]
+        return models.JoinRequestList(height=self.height, requests=requests)
+
+    def deny(self, message: bytes) -> str:
+        """Takes an approver's denial, and returns the id of the request."""
+        denial = decode_message(message)
+        assert isinstance(denial, Denial)
+        denial.require_signature(CHAIN_ID)
+        name = next(one for one in self.newcomers if newcomer_key(one).public_key == denial.signed.account)
+        self.denials[name] = denial
+        return self._hash("join", name)
+
+    def _join_request(self, name: str) -> models.JoinRequest:
+        key, denial = newcomer_key(name), self.denials.get(name)
+        made_ms = START_MS + 30_000
+        meter = models.JoinMeter(
+            meter=self._hash("meter", name),
+            kind="solar",
+            role="connection",
+            import_nameplate_w=17_250,
+            export_nameplate_w=9_800,
+            storage_capacity_wh=0,
+            import_wh=0,
+            export_wh=0,
+        )
+        return models.JoinRequest(
+            id=self._hash("join", name),
+            state="waiting" if denial is None else "denied",
+            name=name,
+            address=address_text(key.public_key),
+            account_key=key.public_key.hex(),
+            node_key=self._hash("node", name),
+            peer=f"12D3KooW{self._hash('peer', name)[:40]}",
+            feeder="F1",
+            substation="S",
+            meters=[meter] if name == "dora" else [],
+            inviter=PARTIES["bob"],
+            invite=self._hash("invite", name),
+            made_ms=made_ms,
+            made=iso_time(made_ms),
+            expires_ms=made_ms + 604_800_000,
+            expires=iso_time(made_ms + 604_800_000),
+            obstacle="the name 'fatma' is taken; choose another with --name" if name == "fatma" else None,
+            denied_by=None if denial is None else PARTIES["anne"],
+            reason=None if denial is None else denial.signed.reason,
+        )
 
     def draw(self, height: int, view: int | None) -> models.Draw:
         is_next = height == self.height + 1

@@ -121,6 +121,8 @@ class RecordedNode:
                     return there.peers()
                 case ["evidence"]:
                     return there.evidence()
+                case ["join-requests"]:
+                    return there.join_requests()
                 case ["candidates"]:
                     return there.candidates()
                 case ["meters"]:
@@ -158,6 +160,12 @@ class RecordedNode:
         with self._lock:
             transaction = self.neighbourhood.submit(raw)
         return models.Accepted(id=transaction.id.hex())
+
+    def take_join(self, raw: bytes) -> msgspec.Struct:
+        """A denial."""
+        with self._lock:
+            request_id = self.neighbourhood.deny(raw)
+        return models.Accepted(id=request_id)
 
 
 def _find_block(there: Neighbourhood, which: str) -> models.Block | None:
@@ -199,7 +207,7 @@ def _handler(node: RecordedNode) -> Callable[..., BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             try:
-                accepted = node.take(raw)
+                accepted = node.take_join(raw) if self.path == "/v1/join-requests" else node.take(raw)
             except TransactionRefused as refused:
                 self._problem(422, "transaction refused", refused.detail, refused.refusal)
             else:

@@ -50,8 +50,21 @@ SCENES = {
     "send": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "tab", "tab", "=eggs"),
     "confirm": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "enter", "?password"),
     "receive": scene("w", "?249.37", "r", "?Receive"),
+    "network": scene("p", "?Peers · 3", "?fatma"),
+    "grant": scene("p", "?Peers · 3", "?dora", "g", "?password"),
+    "deny": scene("p", "?Peers · 3", "?dora", "d", "?password"),
     "help": scene("c", "?137", "question_mark", "?On this screen"),
 }
+
+
+NEWCOMERS = ("network", "grant", "deny")
+
+
+@pytest.fixture(autouse=True)
+def newcomers(request: pytest.FixtureRequest, node: RecordedNode) -> None:
+    """Two ask to join in the pictures that are about it."""
+    if getattr(request.node, "callspec", None) is not None and request.node.callspec.params.get("name") in NEWCOMERS:
+        node.neighbourhood.newcomers += ["dora", "fatma"]
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -59,7 +72,7 @@ def test_in_the_smallest_window(name: str, app: EcloudApp, snap_compare: Compare
     assert snap_compare(app, terminal_size=(80, 24), run_before=SCENES[name])
 
 
-@pytest.mark.parametrize("name", ["overview", "block", "skipped_turn", "wallet"])
+@pytest.mark.parametrize("name", ["overview", "block", "skipped_turn", "wallet", "network"])
 def test_in_a_large_window(name: str, app: EcloudApp, snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=(120, 40), run_before=SCENES[name])
 

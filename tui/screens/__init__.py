@@ -7,8 +7,15 @@ from typing import Final
 from tui.screens.base import LiveScreen
 from tui.screens.chain import ChainScreen
 from tui.screens.election import ElectionScreen
+from tui.screens.network import NetworkScreen
 from tui.screens.overview import OverviewScreen
 from tui.screens.wallet import WalletScreen
 
-SCREENS: Final[tuple[type[LiveScreen], ...]] = (OverviewScreen, ChainScreen, ElectionScreen, WalletScreen)
+SCREENS: Final[tuple[type[LiveScreen], ...]] = (
+    OverviewScreen,
+    ChainScreen,
+    ElectionScreen,
+    WalletScreen,
+    NetworkScreen,
+)
 PLACES: Final = tuple(screen.PLACE for screen in SCREENS)
