@@ -106,7 +106,7 @@ def draw(results: list[tuple[Setting, Figures]], path: Path) -> None:
     left.legend(frameon=False)
     right.plot(homes, [figures.up_octets / 1_000 for _, figures in full], "o-", label="sent")
     right.plot(homes, [figures.down_octets / 1_000 for _, figures in full], "o--", label="received")
-    right.set(title="Per home and block; a line carries 480 kB in 15 s", xlabel="homes", ylabel="kB", ylim=(0, None))
+    right.set(title="Per home and block (a line: 480 kB)", xlabel="homes", ylabel="kB", ylim=(0, None))
     right.legend(frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
