@@ -23,10 +23,10 @@ def node_chain(chain: Chain, store: BlockStore) -> NodeChain:
     return NodeChain(store, chain.genesis, None, chain.verifier, SignatureCache())
 
 
-def copy_chain(chain: Chain, store: BlockStore) -> NodeChain:
-    """All blocks of ``chain`` committed to ``store`` as a node commits them."""
+def copy_chain(chain: Chain, store: BlockStore, up_to: int | None = None) -> NodeChain:
+    """All blocks of ``chain``, or those up to a height, committed to ``store`` as a node commits them."""
     node = node_chain(chain, store)
-    for height in range(node.height + 1, chain.height + 1):
+    for height in range(node.height + 1, (chain.height if up_to is None else up_to) + 1):
         found = node.execute_stored(stored(chain, height), chain.verifier)
         assert found is not None
         node.commit(*found)
