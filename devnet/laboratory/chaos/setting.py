@@ -37,7 +37,7 @@ class Setting:
     days: float = 1.0
     seed: int = 0
     interval_ms: int = LONGEST_INTERVAL_MS
-    storminess: float = 0.08
+    storminess: float = 0.06
     still: bool = False
     forgives: bool = True
     enemies: bool = True
