@@ -4,8 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+CAMPAIGNS := chaos mutants kills enemies fuzz fuzz-api slow-links catch-up
 
-.PHONY: kills reliability-document setup devnet test test-interop lint types contracts check format bench-transfers bench-market clean
+.PHONY: setup devnet test test-interop test-nat lint types contracts check format clean \
+  bench-transfers bench-market reliability reliability-document $(CAMPAIGNS)
 
 setup: .venv/.installed
 
@@ -48,20 +50,10 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Hostile peers against four real nodes, each alone and then all at once. Some minutes; best on an idle machine.
-.PHONY: enemies
-enemies: setup
-	$(BIN)/python -m bench.enemies
-
-# A million mutated and random inputs for everything that reads what others wrote.
-.PHONY: fuzz
-fuzz: setup
-	$(BIN)/python -m bench.fuzz
-
-# The API, asked everything its own document allows and much that it does not (schemathesis).
-.PHONY: fuzz-api
-fuzz-api: setup
-	$(BIN)/python -m bench.fuzz_api
+# Homes behind routers in network namespaces, with real NAT. Needs root, iproute2 and nftables; `make test` runs these
+# tests only where they are there.
+test-nat: setup
+	NAT=required $(BIN)/python -m pytest -n 0 tests/p2p/test_behind_nat.py tests/p2p/test_port_mapping.py tests/end_to_end/test_homes_behind_nat.py
 
 # Run it on an otherwise idle machine.
 bench-transfers: setup
@@ -72,39 +64,47 @@ bench-transfers: setup
 bench-market: setup
 	$(BIN)/python -m bench.market
 
-# docs/reliability.md from what the campaigns stored in bench/results.
-reliability-document: setup
-	$(BIN)/python -m bench.reliability
+# The campaigns: each stores its result in bench/results, of which docs/reliability.md is made. They take from minutes to
+# half an hour, best on an idle machine; all of them: make reliability.
+reliability: setup
+	set -e; for campaign in $(CAMPAIGNS); do $(MAKE) $$campaign; done
+	$(MAKE) reliability-document
+
+# A thousand neighbourhoods under faults and enemies in virtual time: about half an hour of computing.
+chaos: setup
+	$(BIN)/python -m bench.chaos
+
+# The same with one rule left out at a time: is it noticed?
+mutants: setup
+	$(BIN)/python -m bench.mutants
 
 # Two hundred real nodes killed under load: about twenty minutes.
 kills: setup
 	$(BIN)/python -m bench.kills
 
+# Hostile peers against four real nodes, each alone and then all at once. Some minutes; best on an idle machine.
+enemies: setup
+	$(BIN)/python -m bench.enemies
+
+# A million mutated and random inputs for everything that reads what others wrote.
+fuzz: setup
+	$(BIN)/python -m bench.fuzz
+
+# The API, asked everything its own document allows and much that it does not (schemathesis).
+fuzz-api: setup
+	$(BIN)/python -m bench.fuzz_api
+
 # Neighbourhoods of 4 to 200 homes on lines of 256 kbit/s and 300 ms, simulated: up to ten minutes.
-.PHONY: slow-links
 slow-links: setup
 	$(BIN)/python -m bench.slow_links
 
-# A thousand neighbourhoods under faults and enemies in virtual time: about half an hour of computing.
-.PHONY: chaos
-chaos: setup
-	$(BIN)/python -m bench.chaos
-
-# The same with one rule left out at a time: is it noticed?
-.PHONY: mutants
-mutants: setup
-	$(BIN)/python -m bench.mutants
-
-clean:
-	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
-
 # How fast a node that lacks everything catches up over libp2p, and what bounds it.
-.PHONY: catch-up
 catch-up: setup
 	$(BIN)/python -m bench.catch_up
 
-# Homes behind routers in network namespaces, with real NAT. Needs root, iproute2 and nftables; `make test` runs these
-# tests only where they are there.
-.PHONY: test-nat
-test-nat: setup
-	NAT=required $(BIN)/python -m pytest -n 0 tests/p2p/test_behind_nat.py tests/p2p/test_port_mapping.py tests/end_to_end/test_homes_behind_nat.py
+# docs/reliability.md from what the campaigns stored in bench/results.
+reliability-document: setup
+	$(BIN)/python -m bench.reliability
+
+clean:
+	rm -rf .venv tests/interop/node_modules .mypy_cache .ruff_cache .hypothesis
