@@ -249,7 +249,7 @@ class Relay:
             else:
                 seats = committee.seats
                 votes += (Vote(statement, seats[seat].node_key, signature) for seat, signature in admitted.items())
-        parcel = [*map(_alone, whole), *([Votes(tuple(votes))] if votes else [])]
+        parcel: list[Message] = [*map(_alone, whole), *([Votes(tuple(votes))] if votes else [])]
         return Heard(verdict, tuple(pack(parcel)))
 
     def _news(
