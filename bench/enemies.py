@@ -147,7 +147,7 @@ def _all_at_once(homes: Street, seconds: float, together: float) -> _Result:
         sum(enemy.connections for enemy in done),
         sum(enemy.sent_bytes for enemy in done),
         sum(enemy.messages for enemy in done),
-        f"{sum(watch.victim.bans(enemy.peer) for enemy in done)} of {len(done)}",
+        f"{sum(watch.victim.bans(enemy.peer) for enemy in done)} were",
         watch,
         _trouble(watch),
     )
