@@ -259,7 +259,7 @@ def main() -> int:
         directory = Path(found)
         for name, orders, results, pins in (
             ("lightmatchingengine", stream, books, ()),
-            ("order-matching", short, books, ()),
+            ("order-matching", short, books, ("pandera[polars]",)),
             ("pymarket", crowd, clearings, NUMPY_OF_ITS_TIME),
             ("assume-framework", crowd, clearings, ()),
         ):

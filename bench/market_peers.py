@@ -31,11 +31,13 @@ def lightmatchingengine(stream):
 def order_matching(stream):
     from datetime import datetime, timedelta  # noqa: PLC0415
 
+    from loguru import logger  # noqa: PLC0415
     from order_matching.enums import Side  # noqa: PLC0415
     from order_matching.matching_engine import MatchingEngine  # noqa: PLC0415
     from order_matching.order import LimitOrder  # noqa: PLC0415
     from order_matching.orders import Orders  # noqa: PLC0415
 
+    logger.remove()  # it writes a line for every order
     engine = MatchingEngine(seed=1)
     start = datetime(2026, 1, 1)
     orders = [
