@@ -495,7 +495,7 @@ async def test_refusals_carry_the_ledger_s_word(tmp_path: Path) -> None:
         good = made.sign("anne", pay(home, 1))
         cases = {
             Refusal.MALFORMED: b"\xff",
-            Refusal.NOT_CANONICAL: b"\x82\x58\x01\x00\x58\x00",
+            Refusal.NOT_CANONICAL: good.raw + b"\x00",
             Refusal.OVERSIZED: bytes(17_000),
             Refusal.BAD_SIGNATURE: good.raw[:-1] + bytes([good.raw[-1] ^ 1]),
             Refusal.NONCE_USED: made.sign("anne", pay(home, 1), ahead=-1).raw,
