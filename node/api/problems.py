@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from ledger.refusal import Refusal, TransactionRefused
 from node.client.models import Problem
@@ -81,6 +82,15 @@ def answer(status: int, detail: str, *, refusal: Refusal | None = None, retry_ma
     return Response(body, status, headers)
 
 
+def _methods_at(request: Request) -> list[str]:
+    """Every method of the path: the framework names only those of the first route that has it."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
+
+
 def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
     """Answers each error that a request may end in with its problem document; ``damaged`` is told of what a read has
     met on the disk.
@@ -108,7 +118,9 @@ def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
             return answer(404, f"there is nothing at {request.url.path}; GET /openapi.json lists what there is")
         if error.status_code in _TITLES:
             answered = answer(error.status_code, str(error.detail))
-            answered.headers.update(error.headers or {})  # Allow, where the method is wrong (RFC 9110, 15.5.6)
+            answered.headers.update(error.headers or {})
+            if error.status_code == 405:
+                answered.headers["allow"] = ", ".join(_methods_at(request))  # RFC 9110, 15.5.6
             return answered
         return answer(400, str(error.detail))
 

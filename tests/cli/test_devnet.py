@@ -68,7 +68,7 @@ def test_what_a_devnet_at_rest_cannot_do_is_said(command: list[str], says: str) 
 @pytest.mark.usefixtures("made")
 def test_other_commands_know_its_homes() -> None:
     """Given a devnet, When a command says --node, Then it means that home's node and the devnet's wallets."""
-    assert [one["name"] for one in answer("wallet", "list", "--node", "bob")["wallets"]] == ["anne", "bob"]
+    assert [one["name"] for one in answer("wallet", "list", "--node", "bob")["wallets"]] == ["anne", "bob", "utility"]
     said = refused("wallet", "send", "anne", "1", "WATT", "--node", "bob", "--yes", password=None, status=4)
     assert said == "bob's node does not answer; see: ecloud devnet status"
     assert refused("node", "status", "--node", "carla") == "no home is called 'carla'; there are anne, bob"

@@ -149,7 +149,7 @@ def test_it_follows_verifies_pays_and_sees_it_final(js_libp2p: str, nodes: list[
     assert report["signatures"] == 2 * report["height"]
     assert report["committees"] >= 2
     assert report["rejected"] == []
-    assert report["announced"] >= report["height"] - report["caught_up"] - 1
+    assert report["announced"] >= (report["height"] - report["caught_up"]) // 2  # of blocks it fetched, the newest
     assert report["in_mesh"] == 1
     assert report["authors"] == [peer_id_from_public_key(home.node.public_key)]
     # And its chain is the nodes'
