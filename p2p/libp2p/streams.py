@@ -44,13 +44,18 @@ def frame(payload: bytes) -> bytes:
 
 
 async def read_exactly(stream: Any, count: int) -> bytes:
-    """Exactly ``count`` bytes. Error: FramingError when the stream ends early (libp2p raises an EOFError then)."""
+    """Exactly ``count`` bytes. Error: FramingError when the stream ends early: libp2p's multiplexed streams raise an
+    EOFError then, its sockets return nothing, for ever.
+    """
     received = bytearray()
     while len(received) < count:
         try:
-            received += await stream.read(min(count - len(received), _CHUNK_BYTES))
+            chunk = await stream.read(min(count - len(received), _CHUNK_BYTES))
         except EOFError as end:
             raise FramingError(f"the stream ended after {len(received)} of {count} bytes") from end
+        if not chunk:
+            raise FramingError(f"the connection ended after {len(received)} of {count} bytes")
+        received += chunk
     return bytes(received)
 
 

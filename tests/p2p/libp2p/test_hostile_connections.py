@@ -298,3 +298,14 @@ async def test_a_banned_peer_may_not_come_back_by_dialling_or_being_dialled(star
     async with hostile(network, "other") as returning:
         await returning.hung_up()
     assert network.metrics()["peers"] == 0
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("octets", [b"", MULTISTREAM[:5], MULTISTREAM], ids=["nothing", "half a line", "a line"])
+async def test_who_connects_and_leaves_frees_its_place_at_once(start_node: StartNode, octets: bytes) -> None:
+    # Given a node that would wait five seconds for a handshake, at work all the time if it took an end for a pause
+    network = await start_node("node")
+    async with raw_socket(network) as stranger:
+        await stranger.send_all(octets)
+    await eventually(lambda: network.metrics()["refused_connections"] == 1, within_s=2)
+    assert network.metrics()["handshakes"] == 0
