@@ -434,8 +434,9 @@ class Driver:
         try:
             executed = await self._worker.do(partial(self._chain.execute, execute.block))
         except InvalidBlock as error:
-            if execute.block.header.height == self._chain.height + 1:  # else it was committed meanwhile
-                self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
+            if execute.block.header.height <= self._chain.height:
+                return  # it was fetched and committed meanwhile: this height is about to be closed
+            self._log.warning("invalid block", height=execute.block.header.height, reason=str(error))
             executed = None
         await self._send.send(_Executed(execute.block.header.height, execute.block_hash, executed))
 

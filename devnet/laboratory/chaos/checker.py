@@ -10,7 +10,8 @@
    none is expelled.
 6. Evidence names byzantine homes only, and is true. It ends in a block that expels the offender.
 7. No vote or proposal of one's own is sent that is not on the disk.
-8. Every transaction that a home has accepted from its household is in every honest chain, or still waits somewhere.
+8. Every transaction that a home has accepted from its household is in every honest chain, or still waits somewhere; but
+   for reports that have expired.
 9. Buffers keep their bounds.
 """
 
@@ -37,7 +38,7 @@ from ledger.conservation import check_all
 from ledger.records import CANDIDATES, CandidateStatus
 from ledger.state import State
 from ledger.statements import Statement, StatementKind, contradict
-from ledger.transactions import Transaction
+from ledger.transactions import Kind, Transaction
 from storage.state_tree import root_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Checker:
         self.evidence: dict[int, dict[int, tuple[int, int]]] = {}
         """Offender not yet expelled → the homes that have evidence → (since height, the home's generation)."""
         self.waiting: dict[bytes, set[int]] = {}  # accepted transaction → the homes in whose chain it is not
+        self._reports: dict[bytes, int] = {}  # report → the last height it is good for
         self._committees: dict[int, Committee] = {}
         self._true: set[Certificate] = set()
         self._proven: set[int] = set()  # heights whose block's beacon was checked
@@ -118,6 +120,8 @@ class Checker:
     def accepted(self, home: Home, transaction: Transaction) -> None:
         """A home has told its household that the transaction is taken in."""
         self.waiting[transaction.id] = set(self.world.homes)
+        if transaction.kind is Kind.REPORT_EQUIVOCATION:
+            self._reports[transaction.id] = transaction.valid_until_height
         self.world.report.transactions += 1
 
     def committed(self, home: Home, committed: Committed) -> None:
@@ -153,7 +157,12 @@ class Checker:
         )
 
     def check_transactions(self) -> None:
-        """Rule 8. Who is down still has its file."""
+        """Rule 8. Who is down still has its file. A report may expire: where another's came first, no home but its
+        own takes it in any more; that a deed ends in a block is rule 6.
+        """
+        for transaction_id in [report for report, until in self._reports.items() if until < self.height]:
+            del self._reports[transaction_id]
+            self.waiting.pop(transaction_id, None)
         for transaction_id, missing in self.waiting.items():
             queued = any(
                 transaction_id in home.intake.mempool if home.up else home.disk.waiting.holds(transaction_id)

@@ -253,6 +253,8 @@ class Home:
         try:
             executed = self.chain.execute(execute.block)
         except InvalidBlock as error:
+            if height <= self.chain.height:
+                return  # it was fetched and stored meanwhile: this height is about to be closed
             self.world.note(f"home {self.number} finds block {execute.block_hash.hex()[:8]} invalid: {error}")
             valid = False
         else:
