@@ -91,6 +91,20 @@ def _methods_at(request: Request) -> list[str]:
     return sorted(found)
 
 
+async def _http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return answer(404, f"there is nothing at {request.url.path}; GET /openapi.json lists what there is")
+    if error.status_code not in _TITLES:
+        return answer(400, str(error.detail))
+    answered = answer(error.status_code, str(error.detail))
+    answered.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answered.headers["allow"] = ", ".join(_methods_at(request))  # RFC 9110, 15.5.6
+    return answered
+
+
 def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
     """Answers each error that a request may end in with its problem document; ``damaged`` is told of what a read has
     met on the disk.
@@ -111,18 +125,6 @@ def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         return answer(400, "; ".join(f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()))
-
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == 404:
-            return answer(404, f"there is nothing at {request.url.path}; GET /openapi.json lists what there is")
-        if error.status_code in _TITLES:
-            answered = answer(error.status_code, str(error.detail))
-            answered.headers.update(error.headers or {})
-            if error.status_code == 405:
-                answered.headers["allow"] = ", ".join(_methods_at(request))  # RFC 9110, 15.5.6
-            return answered
-        return answer(400, str(error.detail))
 
     async def network(_: Request, error: Exception) -> Response:
         return answer(400, str(error))
@@ -150,7 +152,7 @@ def install(app: FastAPI, log: Log, damaged: Callable[[Damaged], None]) -> None:
     app.add_exception_handler(NotFound, not_found)
     app.add_exception_handler(Pruned, not_found)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(NetworkError, network)
     app.add_exception_handler(TooManySubscribers, busy)
     app.add_exception_handler(StorageError, storage)
