@@ -53,6 +53,9 @@ class NetworkSettings:
     )
     local_discovery: bool = _setting(True, "whether it finds nodes of its network in the home by multicast DNS")
     map_port: bool = _setting(True, "whether it asks the home's router by UPnP to let others in")
+    dht: bool = _setting(
+        False, "whether it finds homes of its network in a Kademlia DHT of others, by a server in network.bootstrap"
+    )
     relay: str = _setting(
         "auto", "auto: relays for others if it can be dialled, is relayed if not; serve: relays; off: neither"
     )

@@ -217,6 +217,7 @@ def _network(directory: Path, seed: bytes, configuration: Configuration, chain: 
         peer_exchange=settings.peer_exchange,
         local_discovery=settings.local_discovery,
         map_port=settings.map_port,
+        dht=settings.dht,
         relay=RelayRole(settings.relay),
         announce=settings.announce,
     )

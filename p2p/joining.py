@@ -25,5 +25,6 @@ class Joining:
     peer_exchange: bool = True
     local_discovery: bool = False
     map_port: bool = False
+    dht: bool = False
     relay: RelayRole = RelayRole.AUTO
     announce: tuple[str, ...] = ()

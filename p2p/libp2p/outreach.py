@@ -3,7 +3,8 @@
 1. A node that listens on loopback addresses only has no one to find on the local network, no router and no need of a
    relay: those parts stay off.
 2. What is found is dialled within the limits of ``Seeker``; peers that the ``Dialer`` keeps learn new addresses here.
-3. The relay serves others while this node can be dialled (or is told to); reservations at others are kept while it
+3. The DHT is off unless configured (``p2p.libp2p.dht``), and then works on loopback addresses too.
+4. The relay serves others while this node can be dialled (or is told to); reservations at others are kept while it
    cannot.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from libp2p.custom_types import TProtocol
@@ -39,6 +40,9 @@ from p2p.relay_wire import HOLE_PUNCH, HOP, STOP
 from p2p.seeker import Seeker
 from p2p.surroundings import Surroundings
 from p2p.whereabouts import Source, Whereabouts
+
+if TYPE_CHECKING:
+    from p2p.libp2p.dht import Dht
 
 LOOK_AROUND_S = 60.0
 _PUNCHED_S = 8.0
@@ -117,6 +121,19 @@ class Outreach:
             network.penalise,
             book.counters,
         )
+        self.dht: Dht | None = None
+        if joining.dht:
+            from p2p.libp2p.dht import Dht  # noqa: PLC0415 - few use it
+
+            self.dht = Dht(
+                name,
+                host,
+                self.surroundings,
+                self.seeker,
+                open_stream,
+                lambda: self.whereabouts.record.addresses,
+                random,
+            )
         if joining.relay is not RelayRole.OFF:
             host.set_stream_handler(TProtocol(HOP), self.relay.serve)
             host.set_stream_handler(TProtocol(STOP), self.circuits.serve)
@@ -127,6 +144,8 @@ class Outreach:
     def opened(self, peer: PeerId, connection: Any) -> None:
         """A connection with ``peer`` stands, its first or another."""
         self.neighbourhood.met(peer)
+        if self.dht is not None:
+            self.dht.opened()
         if self._nursery is not None and is_relayed(connection.muxed_conn) and not connection.muxed_conn.is_initiator:
             self._nursery.start_soon(self.hole_punch.upgrade, peer)
 
@@ -153,6 +172,8 @@ class Outreach:
                 nursery.start_soon(self._look_around)
                 if self.exchange is not None:
                     nursery.start_soon(self.exchange.run)
+                if self.dht is not None:
+                    nursery.start_soon(self.dht.run)
                 if not self.surroundings.loopback_only:
                     self._start_outward(nursery)
                 await trio.sleep_forever()
