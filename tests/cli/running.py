@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,7 @@ def on_terminal(
     """Runs a command on a terminal; after each text that it shows, types the answer. Returns status and all shown."""
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background may have it ignored
         os.chdir(ROOT)
         os.execve(
             sys.executable,
