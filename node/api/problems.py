@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from ledger.refusal import Refusal, TransactionRefused
 from node.client.models import Problem
@@ -82,13 +82,14 @@ def answer(status: int, detail: str, *, refusal: Refusal | None = None, retry_ma
     return Response(body, status, headers)
 
 
-def _methods_at(request: Request) -> list[str]:
-    """Every method of the path: the framework names only those of the first route that has it."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return sorted(found)
+def _methods_at(request: Request) -> set[str]:
+    """Every method that the document has for the path: the framework names only those of one route."""
+    return {
+        method.upper()
+        for template, operations in request.app.openapi()["paths"].items()
+        if compile_path(template)[0].fullmatch(request.url.path)
+        for method in operations
+    }
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -101,7 +102,8 @@ async def _http(request: Request, error: Exception) -> Response:
     answered = answer(error.status_code, str(error.detail))
     answered.headers.update(error.headers or {})
     if error.status_code == 405:
-        answered.headers["allow"] = ", ".join(_methods_at(request))  # RFC 9110, 15.5.6
+        allowed = _methods_at(request) | set(filter(None, answered.headers.get("allow", "").split(", ")))
+        answered.headers["allow"] = ", ".join(sorted(allowed))  # RFC 9110, 15.5.6
     return answered
 
 
