@@ -96,8 +96,8 @@ def test_a_gap_without_trades_never_costs_less_than_readings_on_time(
     for _, net, period_export, period_import, retail, feed_in in periods:
         bought_wh, sold_wh = residual(period_export, period_import, 0, 0, net)
         on_time += sold_wh * retail - bought_wh * feed_in
-    # With readings on time energy is known by its period, in a gap by the gap only: who has traded in a gap of several periods can
-    # gain by when, though not by how much, it took.
+    # With readings on time energy is known by its period, in a gap by the gap only: who has traded in a gap of several
+    # periods can gain by when, though not by how much, it took.
     traded = len(periods) > 1 and any(period[1] for period in periods)
     if not traded and len({period[4:] for period in periods}) == 1:
         assert sum(cost_when_silent(period) for period in gap) + cost(corrections) >= on_time
