@@ -98,7 +98,7 @@ class LocalDiscovery:
                 await self._take_part()
             except OSError as error:
                 if not said:
-                    structlog.get_logger().info("no discovery on the local network", reason=str(error))
+                    structlog.get_logger().warning("no discovery on the local network", reason=str(error))
                 said = True
                 await trio.sleep(RETRY_S)
 
