@@ -4,6 +4,7 @@
    that have not opened yet, a book's terms never change.
 2. A book opens ``forward_periods`` before its period begins and closes ``gate_closure_ms`` before it does.
 3. A feeder carries its capacity for the metered time of a period, in each direction.
+4. A day has as many periods as its metered time holds; a period's local hour and weekday are those in which it begins.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from ledger.records import FEEDER_FLOWS, FEEDERS, GATEWAY, TARIFFS, FeederFlow, 
 from ledger.state import State
 
 MS_PER_HOUR: Final = 3_600_000
+MS_PER_MINUTE: Final = 60_000
+HOURS_PER_DAY: Final = 24
+DAYS_PER_WEEK: Final = 7
+_FIRST_WEEKDAY: Final = 3  # 1 January 1970 was a Thursday; Monday is 0
 _NO_FLOW: Final = FeederFlow(out_wh=0, into_wh=0)
 
 
@@ -58,6 +63,11 @@ def closing_ms(parameters: Parameters, period: int) -> int:
     return period * parameters.period_ms - parameters.gate_closure_ms
 
 
+def first_open_period(parameters: Parameters, time_ms: int) -> int:
+    """The first period whose gate has not closed: what is agreed on now counts from it on."""
+    return (time_ms + parameters.gate_closure_ms) // parameters.period_ms + 1
+
+
 def end_ms(parameters: Parameters, period: int) -> int:
     return (period + 1) * parameters.period_ms
 
@@ -65,6 +75,26 @@ def end_ms(parameters: Parameters, period: int) -> int:
 def period_energy_wh(parameters: Parameters, power_w: int) -> int:
     """What a power makes in a period's metered time."""
     return power_w * parameters.metered_ms_per_period // MS_PER_HOUR
+
+
+def periods_per_day(parameters: Parameters) -> int:
+    return HOURS_PER_DAY * MS_PER_HOUR // parameters.metered_ms_per_period
+
+
+def local_hour(parameters: Parameters, period: int) -> int:
+    """0 to 23."""
+    per_day = periods_per_day(parameters)
+    return local_period(parameters, period) % per_day * HOURS_PER_DAY // per_day
+
+
+def local_weekday(parameters: Parameters, period: int) -> int:
+    """0 is Monday."""
+    return (local_period(parameters, period) // periods_per_day(parameters) + _FIRST_WEEKDAY) % DAYS_PER_WEEK
+
+
+def local_period(parameters: Parameters, period: int) -> int:
+    """The period's number as a clock counts it that shows local time."""
+    return period + parameters.utc_offset_minutes * MS_PER_MINUTE // parameters.metered_ms_per_period
 
 
 def place_of(state: State, member: Member) -> Place:
