@@ -259,13 +259,16 @@ async def _facts_of_invite(client: NodeClient, address: str, name: str) -> dict[
         "network": status.network,
         "height": status.height,
         "block_hash": status.chain_id if status.height == 0 else status.tip_hash,
-        "addresses": _addresses(peers.listening, [peer.address for peer in peers.peers if not peer.inbound]),
+        "addresses": _addresses(
+            [*peers.announced, *peers.listening], [peer.address for peer in peers.peers if not peer.inbound]
+        ),
     }
 
 
-def _addresses(listening: list[str], dialled: list[str]) -> list[str]:
+def _addresses(own: list[str], dialled: list[str]) -> list[str]:
     """Where newcomers may knock: this node as others on the network see it, then nodes it has reached itself. Those of
-    loopback only where there are no others: for networks of one machine.
+    loopback only where there are no others: for networks of one machine. A circuit is left out: the relay it leads
+    over is among the nodes reached.
     """
     from dataclasses import replace
 
@@ -274,7 +277,7 @@ def _addresses(listening: list[str], dialled: list[str]) -> list[str]:
     from p2p.network import NetworkError
 
     found: list[str] = []
-    for text in (*listening, *dialled):
+    for text in (*own, *dialled):
         try:
             address = parse_peer_address(text)[1]
         except NetworkError:

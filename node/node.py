@@ -313,6 +313,9 @@ class Node:
         now_ms = self._parts.wall()
         return [ban for ban in self._bans if ban.until_ms > now_ms]
 
+    def announced(self) -> list[str]:
+        return self._network.announced()
+
     def listening(self) -> list[str]:
         return self._network.addresses()
 

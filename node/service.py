@@ -101,6 +101,9 @@ class NodeService(Protocol):
     def bans(self) -> list[Banned]:
         """Made since the node started, and standing."""
 
+    def announced(self) -> list[str]:
+        """Multiaddrs under which the node tells others that it can be reached."""
+
     def listening(self) -> list[str]:
         """Multiaddrs, with ``/p2p/<id>``."""
 

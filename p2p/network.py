@@ -156,5 +156,10 @@ class Network(Protocol):
     def addresses(self) -> list[str]:
         """Multiaddrs, with ``/p2p/<id>``, under which this node listens."""
 
+    def announced(self) -> list[str]:
+        """Multiaddrs, with ``/p2p/<id>``, under which this node says others can reach it, circuits included; those it
+        listens on where it announces nothing.
+        """
+
     def metrics(self) -> Mapping[str, int]:
         """Counters and gauges by name."""

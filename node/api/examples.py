@@ -133,6 +133,7 @@ PEERS: Final = PeerList(
         )
     ],
     listening=["/ip4/192.168.1.10/tcp/4001/p2p/" + _PEER],
+    announced=["/ip4/203.0.113.7/tcp/4001/p2p/" + _PEER],
 )
 
 GENESIS: Final = Genesis(

@@ -57,9 +57,9 @@ def node_router(service: NodeService, chain: ChainAccess) -> APIRouter:
 
     @router.get("/peers", summary="Connected peers", responses=answers(examples.PEERS))
     async def peers() -> Response:
-        found, listening = service.peers(), service.listening()
+        found, listening, announced = service.peers(), service.listening(), service.announced()
         since_ms, bans = dict(service.connected_since()), list(service.bans())
-        return await chain.answer(lambda reader: views.peer_list(reader, found, listening, since_ms, bans))
+        return await chain.answer(lambda reader: views.peer_list(reader, found, listening, announced, since_ms, bans))
 
     @router.get(
         "/events",

@@ -83,6 +83,7 @@ def peer_list(
     reader: Reader,
     peers: Sequence[PeerInfo],
     listening: list[str],
+    announced: list[str],
     since_ms: Mapping[str, int],
     bans: Sequence[Banned],
 ) -> models.PeerList:
@@ -90,6 +91,7 @@ def peer_list(
     return models.PeerList(
         peers=[_peer(reader, peer, since_ms.get(peer.peer)) for peer in peers],
         listening=listening,
+        announced=announced,
         bans=[
             models.Ban(peer=ban.peer, account=_peer_account(reader, ban.peer), reason=ban.reason, until_ms=ban.until_ms)
             for ban in bans

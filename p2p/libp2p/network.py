@@ -242,6 +242,12 @@ class LibP2PNetwork:
     def addresses(self) -> list[str]:
         return [f"{address}/p2p/{self._peer_id}" for address in self._host.listening]
 
+    def announced(self) -> list[str]:
+        record = None if self.outreach is None else self.outreach.whereabouts.record
+        if record is None or not record.addresses:
+            return self.addresses()
+        return [str(with_peer(address, self._peer_id)) for address in record.addresses]
+
     # Beyond the contract
 
     def metrics(self) -> dict[str, int]:
@@ -256,15 +262,6 @@ class LibP2PNetwork:
             "empty_mesh": len(self._gossip.mesh.empty_meshes()),
             **({} if self.outreach is None else self.outreach.gauges()),
         }
-
-    def announced(self) -> list[str]:
-        """Multiaddrs, with ``/p2p/<id>``, under which this node says others can reach it, circuits included; those it
-        listens on where it announces nothing.
-        """
-        record = None if self.outreach is None else self.outreach.whereabouts.record
-        if record is None or not record.addresses:
-            return self.addresses()
-        return [str(with_peer(address, self._peer_id)) for address in record.addresses]
 
     def is_connected(self, peer: PeerId) -> bool:
         return peer in self._links

@@ -183,6 +183,9 @@ class SimulatedNetwork:
     def addresses(self) -> list[str]:
         return [self._switch.address(self._peer_id)]
 
+    def announced(self) -> list[str]:
+        return self.addresses()
+
     # Beyond the contract
 
     def metrics(self) -> dict[str, int]:

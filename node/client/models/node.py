@@ -104,8 +104,11 @@ class Ban(Model, frozen=True, kw_only=True):
 
 
 class PeerList(Model, frozen=True, kw_only=True):
-    """``bans``: those this node has made since it started and that stand."""
+    """``bans``: those this node has made since it started and that stand. ``announced``: the addresses under which it
+    tells others that it can be reached, which a router may have made others than those it listens on.
+    """
 
     peers: list[Peer]
     listening: list[str]
+    announced: list[str] = msgspec.field(default_factory=list)
     bans: list[Ban] = msgspec.field(default_factory=list)

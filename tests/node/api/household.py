@@ -170,6 +170,9 @@ class Household:
     def bans(self) -> list[Banned]:
         return [Banned(peer, reason, 2**50) for peer, _, reason in self.banned]
 
+    def announced(self) -> list[str]:
+        return [f"/ip4/203.0.113.7/tcp/4000/p2p/{self.peer_id}"]
+
     def listening(self) -> list[str]:
         return [f"/ip4/127.0.0.1/tcp/4000/p2p/{self.peer_id}"]
 

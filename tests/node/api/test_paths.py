@@ -409,7 +409,7 @@ async def test_peers_health_and_metrics(tmp_path: Path) -> None:
             [peer] = peers.peers
             assert peer.account is not None
             assert (peer.account.name, peer.latency_us, peer.inbound) == ("bob", 1_250, True)
-            assert peers.listening == home.listening()
+            assert (peers.listening, peers.announced) == (home.listening(), home.announced())
             assert (await serving.client.health()).healthy
             assert 'ecloud_api_requests_total{status="2xx"}' in await serving.client.metrics()
             # When
