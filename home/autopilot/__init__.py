@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from home.autopilot.battery import Battery
+from home.autopilot.strategy import decide
 from home.autopilot.types import (
     Action,
     Book,
@@ -23,8 +24,8 @@ from home.autopilot.types import (
     Measured,
     OpenOrder,
     Place,
-    PoolTerms,
     Terms,
+    Totals,
     View,
     terms_of,
 )
@@ -39,9 +40,10 @@ __all__ = [
     "Measured",
     "OpenOrder",
     "Place",
-    "PoolTerms",
     "Terms",
+    "Totals",
     "Vehicle",
     "View",
+    "decide",
     "terms_of",
 ]

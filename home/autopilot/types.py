@@ -14,17 +14,19 @@ from ledger.market.terms import MS_PER_HOUR, tariff_of_parameters
 from ledger.parameters import Parameters
 
 HOURS_PER_DAY: Final = 24
+MINUTES_PER_HOUR: Final = 60
+MINUTES_PER_DAY: Final = HOURS_PER_DAY * MINUTES_PER_HOUR
 ALL_HOURS: Final = frozenset(range(HOURS_PER_DAY))
-DEFAULT_HORIZON_PERIODS: Final = 1
+DEFAULT_HORIZON_PERIODS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The chain's terms as far as they matter to one home; see ``terms_of``.
 
-    ``lowest_fee`` is the grid fee within the home's feeder, ``highest_fee`` what a purchase at retail could cost at the
-    most. ``transaction_fee_uwatt`` is what one transaction costs. ``utc_offset_minutes`` is in metered time, as in the
-    chain's parameters.
+    ``usual_fee`` is the grid fee within the home's substation without congestion, ``highest_fee`` the most that a
+    purchase can be charged. ``transaction_fee_uwatt`` is what one transaction costs. ``utc_offset_minutes`` is in
+    metered time, as in the chain's parameters.
     """
 
     period_ms: int
@@ -34,7 +36,7 @@ class Terms:
     utc_offset_minutes: int
     retail: int
     feed_in: int
-    lowest_fee: int
+    usual_fee: int
     highest_fee: int
     transaction_fee_uwatt: int
     max_open_orders: int
@@ -49,8 +51,12 @@ class Terms:
 
     def hour(self, period: int) -> int:
         """The local hour of the metered day in which the period begins."""
-        offset = self.utc_offset_minutes * self.periods_per_day // (HOURS_PER_DAY * 60)
-        return (period + offset) % self.periods_per_day * HOURS_PER_DAY // self.periods_per_day
+        return self.minute(period) // MINUTES_PER_HOUR
+
+    def minute(self, period: int) -> int:
+        """The local minute of the metered day at which the period begins."""
+        into_day = period % self.periods_per_day * MINUTES_PER_DAY // self.periods_per_day
+        return (into_day + self.utc_offset_minutes) % MINUTES_PER_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Others' open orders of a period, (price, Wh) best first, and the last price paid in it."""
+    """Others' open orders of a period, (price, Wh) best first."""
 
     bids: tuple[tuple[int, int], ...] = ()
     asks: tuple[tuple[int, int], ...] = ()
-    last_price: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +117,11 @@ class OpenOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolTerms:
-    """The sharing pool that the home is in: what is neither traded nor used goes through it at ``price``.
+class Totals:
+    """What the whole neighbourhood fed in and drew in a settled period, as every node's chain has it."""
 
-    Of the last settled periods, by period: the part, in thousandths, of what the pool's consumers still needed that it
-    gave them, and of what its producers had left that it took.
-    """
-
-    price: int
-    served_permille: Mapping[int, int] = field(default_factory=dict)
-    taken_permille: Mapping[int, int] = field(default_factory=dict)
+    export_wh: int
+    import_wh: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,11 @@ class View:
     """All that is known at one moment.
 
     ``history`` ascends by period, newest last; days of it beyond ``forecast.HISTORY_DAYS`` are not looked at.
-    ``prices``: mean price of the trades of past periods. ``net_sold_wh``: what the home has sold less what it has
-    bought, by period. ``export_limit_wh``: what its export nameplate allows in one period. ``balance_uwatt``: free WATT
-    tokens. ``yearly_kwh``: the household's consumption as the owner knows it, for the first days. ``stored_wh``: what
-    is in the battery.
+    ``neighbourhood``: of settled periods, at least those of the last day. ``net_sold_wh``: what the home has sold less
+    what it has bought, by period. ``export_limit_wh``: what its export nameplate allows in one period.
+    ``balance_uwatt``: free WATT tokens. ``pool_price``: that of the sharing pool the home is in, None if in none.
+    ``yearly_kwh``: the household's consumption as the owner knows it, for the first days. ``stored_wh``: what is in
+    the battery.
     """
 
     time_ms: int
@@ -142,10 +143,10 @@ class View:
     export_limit_wh: int
     balance_uwatt: int
     books: Mapping[int, Book] = field(default_factory=dict)
-    prices: Mapping[int, int] = field(default_factory=dict)
+    neighbourhood: Mapping[int, Totals] = field(default_factory=dict)
     net_sold_wh: Mapping[int, int] = field(default_factory=dict)
     open_orders: tuple[OpenOrder, ...] = ()
-    pool: PoolTerms | None = None
+    pool_price: int | None = None
     yearly_kwh: int | None = None
     battery: Battery | None = None
     stored_wh: int = 0
@@ -185,7 +186,7 @@ def terms_of(parameters: Parameters) -> Terms:
         utc_offset_minutes=parameters.utc_offset_minutes,
         retail=tariff.retail,
         feed_in=tariff.feed_in,
-        lowest_fee=fee_rate(tariff, Tier.SAME_FEEDER, False, tariff.feed_in),
+        usual_fee=fee_rate(tariff, Tier.SAME_SUBSTATION, False, tariff.feed_in),
         highest_fee=highest_fee_rate(tariff, tariff.retail),
         transaction_fee_uwatt=parameters.minimum_fee_uwatt,
         max_open_orders=parameters.max_open_orders,
