@@ -14,6 +14,7 @@ from node.api.chain_routes import chain_router
 from node.api.documentation import complete
 from node.api.gate import Gate
 from node.api.join_routes import join_router
+from node.api.market_routes import market_router
 from node.api.metrics import ApiMetrics
 from node.api.node_routes import VERSION, node_router, root_router
 from node.api.reading import ChainAccess
@@ -30,6 +31,7 @@ def create_application(service: NodeService, token: str, metrics: ApiMetrics) ->
     app.include_router(chain_router(service, chain), prefix="/v1")
     app.include_router(account_router(service, chain), prefix="/v1")
     app.include_router(join_router(service, chain), prefix="/v1")
+    app.include_router(market_router(service, chain), prefix="/v1")
     problems.install(app, get("api"), service.damaged)
 
     @cache

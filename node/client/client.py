@@ -168,6 +168,45 @@ class NodeClient:
     async def readings(self, meter: str | None = None, limit: int | None = None) -> models.ReadingList:
         return await self._connection.get("/v1/readings", models.ReadingList, meter=meter, limit=limit)
 
+    # ---------------------------------------------------------------------------------------------- the market
+
+    async def market(self, first: int | None = None, limit: int | None = None, *, busy: bool = False) -> models.Market:
+        """Periods from ``first`` on, by default the first open one. ``busy``: only those with orders or trades."""
+        return await self._connection.get(
+            "/v1/market", models.Market, first=first, limit=limit, busy="true" if busy else None
+        )
+
+    async def book(self, period: int, depth: int | None = None, orders: int | None = None) -> models.Book:
+        """``depth`` price levels and ``orders`` single orders a side."""
+        return await self._connection.get(f"/v1/market/periods/{period}/book", models.Book, depth=depth, orders=orders)
+
+    async def trades(self, period: int, before: int | None = None, limit: int | None = None) -> models.TradePage:
+        path = f"/v1/market/periods/{period}/trades"
+        return await self._connection.get(path, models.TradePage, before=before, limit=limit)
+
+    async def feeder_headroom(self, period: int) -> models.FeederList:
+        return await self._connection.get(f"/v1/market/periods/{period}/feeders", models.FeederList)
+
+    async def open_orders(self, who: str, after: str | None = None, limit: int | None = None) -> models.OrderPage:
+        path = f"/v1/market/orders/{_segment(who)}"
+        return await self._connection.get(path, models.OrderPage, after=after, limit=limit)
+
+    async def positions(self, who: str) -> models.PositionList:
+        return await self._connection.get(f"/v1/market/positions/{_segment(who)}", models.PositionList)
+
+    async def prices(self, first: int | None = None, limit: int | None = None) -> models.PriceHistory:
+        """``limit`` periods from ``first`` on; by default those up to the last that has traded."""
+        return await self._connection.get("/v1/market/prices", models.PriceHistory, first=first, limit=limit)
+
+    async def tariffs(self) -> models.TariffList:
+        return await self._connection.get("/v1/market/tariffs", models.TariffList)
+
+    async def settled_periods(self, before: int | None = None, limit: int | None = None) -> models.SettledPage:
+        return await self._connection.get("/v1/market/settled", models.SettledPage, before=before, limit=limit)
+
+    async def settled_period(self, period: int) -> models.SettledPeriod:
+        return await self._connection.get(f"/v1/market/settled/{period}", models.SettledPeriod)
+
     # ------------------------------------------------------------------------------------------------- joining
 
     async def join_requests(self) -> models.JoinRequestList:
@@ -194,7 +233,7 @@ class NodeClient:
     async def stop_node(self) -> str:
         return await self._administer("stop", None)
 
-    async def _administer(self, what: str, request: models.ConnectRequest | models.BanRequest | None) -> str:
+    async def _administer(self, what: str, request: models.AdminRequest | None) -> str:
         content = b"{}" if request is None else msgspec.json.encode(request)
         done = await self._connection.post(
             f"/v1/admin/{what}", models.Done, content=content, content_type="application/json"
