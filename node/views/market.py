@@ -73,13 +73,12 @@ class Market:
     def overview(self, first: int | None, limit: int, *, busy: bool) -> models.Market:
         """``first``: the first open period by default. ``busy``: only periods with orders or trades."""
         start = self.first_open if first is None else first
-        listed = range(start, self.last_open + 1)
-        best = self._best(start)
+        end = self.last_open + 1
+        best = self._best(start, end if busy else min(end, start + limit))
         if busy:
-            traded = self._traded(start)
-            wanted = [period for period in sorted(best.keys() | traded) if period <= self.last_open]
+            wanted = [period for period in sorted(best.keys() | self._traded(start)) if period < end]
         else:
-            wanted = list(islice(listed, limit + 1))
+            wanted = list(range(start, min(end, start + limit + 1)))
         chosen = wanted[:limit]
         return models.Market(
             height=self.reader.height,
@@ -126,9 +125,9 @@ class Market:
             settled=period < self.settled_before,
         )
 
-    def _best(self, first: int) -> dict[int, tuple[int | None, int | None]]:
-        """(bid, ask) of every period from ``first`` on that has orders, by seeking from one side of a book to the
-        next.
+    def _best(self, first: int, end: int) -> dict[int, tuple[int | None, int | None]]:
+        """(bid, ask) of every period from ``first`` up to, not including ``end`` that has orders, by seeking from one
+        side of a book to the next.
         """
         found: dict[int, tuple[int | None, int | None]] = {}
         above = ORDERS.key(height_key(first))
@@ -137,6 +136,8 @@ class Market:
             if not key.startswith(ORDERS.prefix):
                 break
             period, side, _ = order_of_key(key[1:])
+            if period >= end:
+                break
             bid, ask = found.get(period, (None, None))
             limit = _limit_of_key(key[1:])
             found[period] = (limit, ask) if side is Side.BUY else (bid, limit)

@@ -9,8 +9,8 @@ import msgspec
 
 def iso_time(time_ms: int) -> str:
     """ISO 8601 with milliseconds, in UTC: ``2026-05-01T12:00:00.000Z``."""
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat()}.{time_ms % 1000:03d}Z"
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

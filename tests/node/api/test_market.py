@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from ledger.market.matching import Side
-from ledger.state import State
 from ledger.transactions import CancelOrder, OrderReference, Payload, PlaceOrder
 from node.client.errors import ApiProblem
 from node.client.models import Problem
@@ -207,7 +206,7 @@ async def test_settled_periods_prices_and_feeders(tmp_path: Path) -> None:
         home.produce([home.made.read(who, 0, 0, period=period - 1) for who in ("bob", "george")], time_ms=starts_ms)
         used, made = home.made.read("bob", 400, 0, period=period), home.made.read("george", 0, 900, period=period)
         home.produce([used, made], time_ms=ends_ms)
-        while State(home.made.state) and home.now_ms < ends_ms + 120 * parameters.period_ms:
+        while home.now_ms < ends_ms + 120 * parameters.period_ms:
             home.produce()
             with home.chain.snapshot() as view:
                 if Market(Reader(view, home), home.now_ms).settled_before > period:
@@ -270,5 +269,5 @@ async def test_overview_of_all_periods_is_quick(tmp_path: Path) -> None:
         # Then
         assert len([one for one in market.periods if one.best_bid_uwatt_per_kwh == 150_000]) > 600
         assert len([one for one in market.periods if one.best_ask_uwatt_per_kwh == 200_000]) > 600
-        print(f"overview of {len(market.periods)} periods: {1_000 * took:.1f} ms")  # noqa: T201
+        print(f"overview of {len(market.periods)} periods: {1_000 * took:.1f} ms")
         assert took < OVERVIEW_CPU_S
