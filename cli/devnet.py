@@ -144,6 +144,77 @@ def resume(name: Program, directory: Directory = None) -> None:
 
 
 @app.command()
+def partition(
+    parts: Annotated[
+        list[str], typer.Argument(metavar="NAME,NAME...", help="The homes of each part. Who is not named is one more.")
+    ],
+    directory: Directory = None,
+) -> None:
+    """Cut the neighbourhood in parts that do not hear each other."""
+    from devnet.experiments import partition as cut
+
+    with _errors():
+        made = cut(parts, directory)
+    typer.echo(f"cut: {' | '.join(', '.join(part) for part in made)}; join them again with: ecloud devnet heal")
+
+
+@app.command()
+def heal(directory: Directory = None) -> None:
+    """Join the parts again."""
+    from devnet.experiments import heal as join
+
+    with _errors():
+        pairs = join(directory)
+    typer.echo(f"healed: {pairs} pairs of nodes may speak again" if pairs else "nobody was cut off")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def clock_skew(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A home's node, like bob.")],
+    milliseconds: Annotated[
+        int, typer.Argument(metavar="MS", help="How far its clock is ahead, or behind if negative; 0 sets it right.")
+    ],
+    directory: Directory = None,
+) -> None:
+    """Set a node's clock wrong. The node is restarted with it."""
+    from devnet.experiments import set_clock
+
+    with _errors():
+        set_clock(name, milliseconds, directory)
+    typer.echo(f"{name} starts with its clock {milliseconds} ms off" if milliseconds else f"{name}'s clock is right")
+
+
+@app.command()
+def load(
+    rate: Annotated[float, typer.Option("--rate", metavar="N", min=0.1, max=10_000, help="Transfers a second.")] = 20,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", min=1, help="For how long; else until Ctrl-C.")
+    ] = None,
+    directory: Directory = None,
+    json: AsJson = False,
+) -> None:
+    """Send transfers into the network, from every home."""
+    from rich.console import Console
+
+    from devnet.experiments import load as send
+    from devnet.load import LoadRefused
+
+    with _errors(), Console(stderr=True).status("") as line:
+
+        def note(count: int, elapsed_s: float) -> None:
+            line.update(f"{count} transfers acknowledged in {elapsed_s:.0f} s; Ctrl-C ends")
+
+        try:
+            count, elapsed_s = send(rate, seconds or float("inf"), note, directory)
+        except* LoadRefused as refused:
+            fail(str(refused.exceptions[0]))
+    if json:
+        print_json({"acknowledged": count, "seconds": round(elapsed_s, 3)})
+    else:
+        typer.echo(f"{count} transfers acknowledged in {elapsed_s:.1f} s")
+
+
+@app.command()
 def down(directory: Directory = None) -> None:
     """Stop the devnet, whoever started it. Its chain stays, for ecloud devnet up --keep."""
     from devnet.operations import down as stop

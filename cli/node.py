@@ -25,6 +25,7 @@ from cli.common import (
 from cli.output import moment, note, party, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
+    from node.client.client import NodeClient
     from node.client.models import PeerList, Status
     from node.configuration import Configuration
 
@@ -50,6 +51,7 @@ ApiPort = Annotated[
 ]
 
 
+PeerName = Annotated[str, typer.Argument(metavar="PEER", help="A peer id, or the name of the member it belongs to.")]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -250,6 +252,39 @@ def peers(api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = No
         print_json(found)
     else:
         _print_peers(found)
+
+
+@app.command()
+def ban(
+    peer: PeerName,
+    minutes: Annotated[int, typer.Option("--minutes", min=1, max=43_200, help="For how long.")] = 60,
+    reason: Annotated[str, typer.Option("--reason", help="For the log, and for node peers.")] = "banned by hand",
+    api: Api = None,
+    data_dir: DataDirectory = None,
+    node: DevnetNode = None,
+) -> None:
+    """Refuse a peer for a time: it is disconnected, and nothing it sends is heard."""
+
+    async def question(client: NodeClient) -> str:
+        return await client.ban_peer(_peer_id(await client.peers(), peer), 60 * minutes, reason)
+
+    note(ask(Where(api, data_dir, node), question))
+
+
+@app.command()
+def pardon(peer: PeerName, api: Api = None, data_dir: DataDirectory = None, node: DevnetNode = None) -> None:
+    """End a peer's ban."""
+
+    async def question(client: NodeClient) -> str:
+        return await client.pardon_peer(_peer_id(await client.peers(), peer))
+
+    note(ask(Where(api, data_dir, node), question))
+
+
+def _peer_id(found: PeerList, name: str) -> str:
+    """Of a peer that the node has met, named by its member; any other text is taken for a peer id."""
+    known = [(one.peer, one.account) for one in found.peers] + [(one.peer, one.account) for one in found.bans]
+    return next((peer for peer, account in known if account is not None and account.name == name), name)
 
 
 def _print_peers(found: PeerList) -> None:

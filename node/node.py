@@ -334,6 +334,11 @@ class Node:
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None:
         await self._network.ban(peer, duration_s, reason)
 
+    def pardon(self, peer: PeerId) -> bool:
+        for ban in [ban for ban in self._bans if ban.peer == peer]:
+            self._bans.remove(ban)
+        return self._network.pardon(peer)
+
     # -- sync.Chain, serving.Shelf
 
     def status(self) -> Status:

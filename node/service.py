@@ -121,6 +121,9 @@ class NodeService(Protocol):
 
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None: ...
 
+    def pardon(self, peer: PeerId) -> bool:
+        """Ends a ban; False if there is none."""
+
     def damaged(self, error: Damaged) -> None:
         """A read met damaged data: the node stops and says what to do."""
 

@@ -148,6 +148,9 @@ class Network(Protocol):
 
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None: ...
 
+    def pardon(self, peer: PeerId) -> bool:
+        """Ends a ban; False if there is none. Who is to be dialled is dialled again."""
+
     async def connect(self, address: str) -> PeerId:
         """Dials a full multiaddr (with ``/p2p/<id>``) and keeps redialling it while the network runs; returns at once.
         Errors: NetworkError for a bad address.

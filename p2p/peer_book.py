@@ -125,11 +125,17 @@ class PeerBook:
         """The ban that stands now, if any."""
         banned = self._bans.get(peer)
         if banned is not None and banned.until_ms <= self._wall_ms():
-            del self._bans[peer]
-            self._standings.pop(peer, None)
-            self._changed = True
+            self.pardon(peer)
             return None
         return banned
+
+    def pardon(self, peer: PeerId) -> bool:
+        """Ends a ban: the peer starts anew. False if there is none."""
+        if self._bans.pop(peer, None) is None:
+            return False
+        self._standings.pop(peer, None)
+        self._changed = True
+        return True
 
     # Addresses
 

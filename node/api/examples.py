@@ -49,31 +49,32 @@ from node.client.models import (
     Order,
     OrderPage,
     ParameterList,
+    PardonRequest,
     Party,
     Peer,
     PeerList,
     PendingPage,
-    ProvenMember,
     Position,
     PositionList,
     PriceHistory,
     PricePoint,
+    ProvenMember,
     Reading,
     ReadingList,
     RuleTargetInfo,
-    SkippedTurn,
     SettledPage,
     SettledPeriod,
+    SkippedTurn,
     StakeInfo,
     StateProof,
     Status,
     SubmitRequest,
     SyncStatus,
-    Transaction,
     Tariff,
     TariffList,
     Trade,
     TradePage,
+    Transaction,
     TransactionPage,
     TransactionProof,
     TransactionSummary,
@@ -104,6 +105,7 @@ _RAW: Final = (
 )
 SUBMIT: Final = SubmitRequest(raw=_RAW)
 CONNECT: Final = ConnectRequest(address=_MULTIADDR)
+PARDON: Final = PardonRequest(peer=_PEER)
 BAN: Final = BanRequest(peer=_PEER, duration_s=3_600, reason="sends what is not valid")
 ACCEPTED: Final = Accepted(id=_ID)
 HEALTH: Final = Health(healthy=True, reason="height 1200, 3 peers")

@@ -138,12 +138,22 @@ def _add_admin_paths(router: APIRouter, service: NodeService) -> None:
             raise ApiError(400, f"duration_s = {asked.duration_s} is outside 1 … {LONGEST_BAN_S}")
         if len(asked.reason) > LONGEST_REASON:
             raise ApiError(400, f"a reason has at most {LONGEST_REASON} characters")
-        try:
-            public_key_from_peer_id(asked.peer)
-        except ValueError as error:
-            raise ApiError(400, f"{asked.peer!r} is no peer id: {error}") from error
+        _require_peer_id(asked.peer)
         await service.ban(asked.peer, asked.duration_s, asked.reason)
         return as_response(models.Done(detail=f"{asked.peer} is banned for {asked.duration_s} s"))
+
+    @router.post(
+        "/admin/pardons",
+        summary="End a peer's ban",
+        responses=answers(examples.DONE, problems=(401, 404)),
+        openapi_extra=TOKEN_NEEDED | body({"application/json": json_body(examples.PARDON)}),
+    )
+    async def pardon(request: Request) -> Response:
+        asked = await _decoded(request, models.PardonRequest)
+        _require_peer_id(asked.peer)
+        if not service.pardon(asked.peer):
+            raise ApiError(404, f"{asked.peer} is not banned; GET /v1/peers lists who is")
+        return as_response(models.Done(detail=f"{asked.peer} is not banned any more"))
 
     @router.post(
         "/admin/stop",
@@ -158,6 +168,14 @@ def _add_admin_paths(router: APIRouter, service: NodeService) -> None:
         response = as_response(models.Done(detail="the node stops"))
         response.background = BackgroundTask(after_the_answer)
         return response
+
+
+def _require_peer_id(text: str) -> None:
+    """Errors: ApiError."""
+    try:
+        public_key_from_peer_id(text)
+    except ValueError as error:
+        raise ApiError(400, f"{text!r} is no peer id: {error}") from error
 
 
 async def _decoded(request: Request, type_: type[M]) -> M:

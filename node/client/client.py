@@ -230,6 +230,10 @@ class NodeClient:
     async def ban_peer(self, peer: str, duration_s: int, reason: str) -> str:
         return await self._administer("bans", models.BanRequest(peer=peer, duration_s=duration_s, reason=reason))
 
+    async def pardon_peer(self, peer: str) -> str:
+        """Ends a ban. Needs the token. Errors: ApiProblem 404 if there is none."""
+        return await self._administer("pardons", models.PardonRequest(peer=peer))
+
     async def stop_node(self) -> str:
         return await self._administer("stop", None)
 

@@ -175,6 +175,9 @@ class SimulatedNetwork:
         self._enforce(self._book.ban(peer, duration_s, reason))
         await trio.lowlevel.checkpoint()
 
+    def pardon(self, peer: PeerId) -> bool:
+        return self._book.pardon(peer)
+
     async def connect(self, address: str) -> PeerId:
         """Returns at once: a connection, when it stands, is an event."""
         await trio.lowlevel.checkpoint()

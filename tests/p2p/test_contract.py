@@ -430,6 +430,19 @@ async def test_a_ban_ends(street: Street) -> None:
 
 
 @pytest.mark.trio
+async def test_a_ban_is_ended_by_hand(street: Street) -> None:
+    first, second = await street.pair()
+    await first.ban(second.peer_id, 3_600.0, "a long one")
+    await eventually(lambda: first.peers() == [])
+    # When it is pardoned
+    assert first.pardon(second.peer_id)
+    # Then it may come again, and there is nothing more to pardon
+    await eventually(lambda: bool(first.peers()), within_s=20)
+    assert first.peers()[0].score == 100
+    assert not first.pardon(second.peer_id)
+
+
+@pytest.mark.trio
 async def test_remembered_peers_are_dialled_after_a_restart(street: Street, tmp_path: Path) -> None:
     first = street.build("first")
     await street.start(first)

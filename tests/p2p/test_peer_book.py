@@ -82,6 +82,18 @@ def test_a_longer_ban_stands(clock: Clock) -> None:
     assert peers.ban("bob", 200, "longer").reason == "longer"
 
 
+def test_a_pardon_ends_a_ban(clock: Clock) -> None:
+    # Given
+    peers = book(clock)
+    peers.ban("bob", 100, "long")
+    # When
+    assert peers.pardon("bob")
+    # Then bob starts again, and there is nothing more to pardon
+    assert peers.banned("bob") is None
+    assert peers.score("bob") == 100
+    assert not peers.pardon("bob")
+
+
 def test_bans_and_addresses_survive(clock: Clock, tmp_path: Path) -> None:
     first = book(clock, tmp_path / "peers")
     first.ban("mallory", 100, "r" * 1_000)

@@ -89,6 +89,7 @@ from node.client.models.problems import (
     BanRequest,
     ConnectRequest,
     Done,
+    PardonRequest,
     Problem,
     SubmitRequest,
 )
@@ -142,6 +143,7 @@ __all__ = [
     "Order",
     "OrderPage",
     "ParameterList",
+    "PardonRequest",
     "Party",
     "Peer",
     "PeerList",

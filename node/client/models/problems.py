@@ -36,6 +36,13 @@ class BanRequest(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: str
 
 
+class PardonRequest(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    peer: str
+
+
+AdminRequest = ConnectRequest | BanRequest | PardonRequest
+
+
 class Done(Model, frozen=True, kw_only=True):
     """What an administrator's request did, in a sentence."""
 

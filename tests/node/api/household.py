@@ -197,6 +197,11 @@ class Household:
     async def ban(self, peer: PeerId, duration_s: float, reason: str) -> None:
         self.banned.append((peer, duration_s, reason))
 
+    def pardon(self, peer: PeerId) -> bool:
+        before = len(self.banned)
+        self.banned = [ban for ban in self.banned if ban[0] != peer]
+        return len(self.banned) < before
+
     def damaged(self, error: Damaged) -> None:
         self.damage = error
 

@@ -103,6 +103,7 @@ async def test_administration_needs_the_token(tmp_path: Path) -> None:
                     for question in (
                         client.connect_peer("/ip4/127.0.0.1/tcp/1/p2p/x"),
                         client.ban_peer(PEER, 60, "because"),
+                        client.pardon_peer(PEER),
                         client.stop_node(),
                     ):
                         # When
@@ -118,6 +119,11 @@ async def test_administration_needs_the_token(tmp_path: Path) -> None:
             assert "stops" in await serving.client.stop_node()
             assert home.connected == ["/ip4/127.0.0.1/tcp/1/p2p/x"]
             assert home.banned == [(PEER, 60, "because")]
+            assert "not banned any more" in await serving.client.pardon_peer(PEER)
+            assert home.banned == []
+            with pytest.raises(ApiProblem) as nobody:
+                await serving.client.pardon_peer(PEER)
+            assert nobody.value.status == 404
             with trio.fail_after(2):
                 await home.stopped.wait()
 
@@ -152,6 +158,7 @@ async def test_administrator_s_wrong_requests_are_explained(tmp_path: Path) -> N
             for question in (
                 serving.client.connect_peer("nonsense"),
                 serving.client.ban_peer("nonsense", 60, "because"),
+                serving.client.pardon_peer("nonsense"),
                 serving.client.ban_peer(PEER, 0, "because"),
                 serving.client.ban_peer(PEER, 10**9, "because"),
                 serving.client.ban_peer(PEER, 60, "x" * 201),
