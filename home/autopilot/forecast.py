@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,26 +69,28 @@ def forecast(history: Sequence[Measured], period: int, terms: Terms, yearly_kwh:
 
 
 def _moments(history: Sequence[Measured], period: int, periods_per_day: int) -> list[tuple[Measured, Measured]]:
-    """(earlier, then) of every candidate moment, the youngest first."""
-    last = history[-1].period
+    """(earlier, then) of every candidate moment, the youngest day first."""
+    first, last = history[0].period, history[-1].period
     lead = period - last
-    found = []
+    found: list[tuple[Measured, Measured]] = []
     for day in range(1, HISTORY_DAYS + 1):
         centre = period - day * periods_per_day
-        first, end = centre - WINDOW, min(centre + WINDOW, last) + 1
-        for then in range(end - 1, first - 1, -1):
-            earlier = _at(history, then - lead)
-            following = _at(history, then)
+        begin, end = max(centre - WINDOW, first + lead), min(centre + WINDOW, last) + 1
+        if begin >= end:
+            continue
+        if len(history) == last - first + 1:  # nothing is missing in between
+            found += zip(
+                history[begin - lead - first : end - lead - first], history[begin - first : end - first], strict=True
+            )
+            continue
+        for then in range(begin, end):
+            earlier, following = _at(history, then - lead), _at(history, then)
             if earlier is not None and following is not None:
                 found.append((earlier, following))
     return found
 
 
 def _at(history: Sequence[Measured], period: int) -> Measured | None:
-    """The measurement of a period; at once where none is missing in between."""
-    place = len(history) - 1 - (history[-1].period - period)
-    if place >= 0 and history[place].period == period:
-        return history[place]
     place = bisect_left(history, period, key=_period)
     return history[place] if place < len(history) and history[place].period == period else None
 
@@ -140,6 +142,3 @@ def _thinned(values: list[int], count: int) -> list[int]:
     if len(values) <= count:
         return values
     return [values[(2 * place + 1) * len(values) // (2 * count)] for place in range(count)]
-
-
-Forecaster = Callable[[Sequence[Measured], int, Terms, int | None], Forecast | None]

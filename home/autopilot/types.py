@@ -87,14 +87,13 @@ class Measured:
     import_wh: int
     export_wh: int
     produced_wh: int | None = None
+    production_wh: int = field(init=False)
+    load_wh: int = field(init=False)
 
-    @property
-    def production_wh(self) -> int:
-        return self.export_wh if self.produced_wh is None else self.produced_wh
-
-    @property
-    def load_wh(self) -> int:
-        return max(0, self.production_wh - self.export_wh + self.import_wh)
+    def __post_init__(self) -> None:
+        production_wh = self.export_wh if self.produced_wh is None else self.produced_wh
+        object.__setattr__(self, "production_wh", production_wh)
+        object.__setattr__(self, "load_wh", max(0, production_wh - self.export_wh + self.import_wh))
 
 
 @dataclass(frozen=True, slots=True)
