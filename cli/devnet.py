@@ -23,7 +23,9 @@ Directory = Annotated[
         "--directory", envvar="ECLOUD_DEVNET", metavar="DIR", help="Where the devnet is; else in the user's state."
     ),
 ]
-Program = Annotated[str, typer.Argument(metavar="NAME", help="A home's node, like bob, or its meter, like bob.meter.")]
+Program = Annotated[
+    str, typer.Argument(metavar="NAME", help="A node, like bob, or its ecloud home, like bob.home.")
+]
 
 
 @app.command()
@@ -51,8 +53,8 @@ def up(
 ) -> None:
     """Start a neighbourhood and watch it; Ctrl-C stops all of it.
 
-    The homes are anne, bob, carla and george, who has the solar roof; more with --nodes. Each has a node of its own and
-    a meter that signs real load profiles, a quarter of an hour of them every ten seconds.
+    The homes are anne, bob, carla and george, who has the solar roof; more with --nodes. Each has a node of its own
+    and an ecloud home: its meter signs real load profiles, a quarter of an hour of them every ten seconds.
 
     \b
     In another terminal:
@@ -69,7 +71,7 @@ def up(
 
 @app.command()
 def status(directory: Directory = None, json: AsJson = False) -> None:
-    """Show the devnet's nodes and meters, and where each stands."""
+    """Show the devnet's nodes and homes, and where each stands."""
     from devnet.operations import status as look
 
     with _errors():
@@ -81,7 +83,7 @@ def status(directory: Directory = None, json: AsJson = False) -> None:
     print_facts([("devnet", found.directory), ("state", ("runs" if found.running else "does not run") + halt)])
     typer.echo()
     print_table(
-        ["home", "node", "meter", ">height", "tip", ">peers", ">pid", "API"],
+        ["home", "node", "meter, autopilot", ">height", "tip", ">peers", ">pid", "API"],
         [_node_row(one) for one in found.nodes],
         empty="no homes",
     )
@@ -95,7 +97,7 @@ def logs(
     ] = False,
     directory: Directory = None,
 ) -> None:
-    """Print the log of a node, or of a meter."""
+    """Print the log of a node, or of a home."""
     from devnet.operations import logs as lines
 
     with _errors():
@@ -105,7 +107,7 @@ def logs(
 
 @app.command()
 def kill(name: Program, directory: Directory = None) -> None:
-    """End a node or a meter at once, as a power cut would. The others go on."""
+    """End a node or a home at once, as a power cut would. The others go on."""
     from devnet.operations import kill as end
 
     with _errors():
@@ -115,7 +117,7 @@ def kill(name: Program, directory: Directory = None) -> None:
 
 @app.command()
 def restart(name: Program, directory: Directory = None) -> None:
-    """Start a node or a meter that is down, or stop and start one that runs."""
+    """Start a node or a home that is down, or stop and start one that runs."""
     from devnet.operations import restart as start_again
 
     with _errors():
@@ -125,7 +127,7 @@ def restart(name: Program, directory: Directory = None) -> None:
 
 @app.command()
 def pause(name: Program, directory: Directory = None) -> None:
-    """Freeze a node or a meter: it keeps its connections and says nothing."""
+    """Freeze a node or a home: it keeps its connections and says nothing."""
     from devnet.operations import pause as freeze
 
     with _errors():
@@ -135,7 +137,7 @@ def pause(name: Program, directory: Directory = None) -> None:
 
 @app.command()
 def resume(name: Program, directory: Directory = None) -> None:
-    """Let a paused node or meter go on."""
+    """Let a paused node or home go on."""
     from devnet.operations import resume as go_on
 
     with _errors():
@@ -244,7 +246,7 @@ def _node_row(one: NodeState) -> list[str]:
     return [
         one.name,
         one.state,
-        one.meter_state,
+        one.home_state,
         "–" if one.height is None else count(one.height),
         "–" if one.tip is None else one.tip[:10],
         "–" if one.peers is None else count(one.peers),

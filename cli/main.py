@@ -31,6 +31,7 @@ GROUPS: Final[dict[str, tuple[str, str]]] = {
     "wallet": ("cli.wallet", "Keys, balances, and sending tokens."),
     "vote": ("cli.vote", "Voting tokens: whom they are cast on, and the rule for new ones."),
     "energy": ("cli.energy", "Meters and their readings."),
+    "home": ("cli.home", "What stands behind the front door: the meter, MQTT, and the autopilot."),
     "chain": ("cli.chain", "Blocks and transactions; verify a chain, prove and check an account."),
     "devnet": ("cli.devnet", "A whole neighbourhood on this machine."),
     "lab": ("cli.lab", "The laboratory: experiments in virtual time."),

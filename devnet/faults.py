@@ -22,7 +22,7 @@ class BadFault(DevnetError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Happens once the first node has ``height`` final. ``name``: of a home, or of its meter, ``bob.meter``."""
+    """Happens once the first node has ``height`` final. ``name``: of a node, ``bob``, or of its home, ``bob.home``."""
 
     height: int
     action: Action

@@ -1,7 +1,8 @@
 """Making a devnet's directory, with the same code that founds any network.
 
-1. ``homes/NAME`` is the node's data directory, with ``node.log`` in it; ``meters/NAME`` has the meter's key, queue and
-   log; ``wallets`` holds an account of every home under the password "devnet", at the cheapest cost: play money.
+1. ``homes/NAME`` is the node's data directory, with ``node.log`` in it; ``houses/NAME`` that of ``ecloud home``: the
+   meter's key, settings, queue, ``home.log``; ``wallets`` holds an account of every home under the password "devnet",
+   at the cheapest cost: play money.
 2. Ports are free ones, each held while the others are chosen. Every node starts with the addresses of all others, in a
    large devnet of a few.
 3. Only a directory that is empty, or holds a devnet that does not run, is made anew; nothing else is ever removed.
@@ -21,9 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from devnet.manifest import (
+    HOUSE_SUFFIX,
     LOCK_NAME,
     MANIFEST_NAME,
-    METER_SUFFIX,
     DevnetError,
     HomeRecord,
     Manifest,
@@ -32,20 +33,20 @@ from devnet.manifest import (
     save,
 )
 from devnet.neighbourhood import UTILITY, Home, HomeKeys, homes_of, plan_network
-from home.profiles.series import House
+from home import configuration as home_configuration
 from ledger.genesis import chain_id
 from ledger.keys import SigningKey, address_text
 from node.client.connection import SOCKET_NAME
 from node.configuration import ApiSettings, Configuration, NetworkSettings, NodeSettings
 from node.founding import NodePlan, make_network, write_configuration
-from node.key_files import SEED_BYTES, load_or_create_seed, make_private_directory
+from node.key_files import SEED_BYTES, load_or_create_seed, make_private_directory, write_private
 from node.keystore import CHEAP, Keystore
 from p2p.peer_identity import peer_id_from_public_key
 
 PASSWORD: Final = "devnet"  # noqa: S105 (play money)
 WALLETS: Final = "wallets"
 HOMES: Final = "homes"
-METERS: Final = "meters"
+HOUSES: Final = "houses"
 ALL_KNOW_ALL: Final = 8
 """Up to this many nodes each starts with the addresses of all others."""
 KNOWN_TO_ALL: Final = 4
@@ -54,7 +55,8 @@ PORTS: Final = range(20_000, 32_000)
 LONGEST_SOCKET_PATH: Final = 100  # bytes; the system allows 107
 
 _NODE: Final = (sys.executable, "-P", "-m", "cli.main", "node", "run")
-_METER: Final = (sys.executable, "-P", "-m", "home.meter")
+_HOUSE: Final = (sys.executable, "-P", "-m", "cli.main", "home", "run")
+_PASSWORD_FILE: Final = "wallet.password"  # noqa: S105 (a file's name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,16 @@ class _Place:
     api_port: int
 
     @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
     def address(self) -> str:
         return f"/ip4/127.0.0.1/tcp/{self.listen_port}/p2p/{self.peer_id}"
 
 
 def make_devnet(directory: Path, count: int, genesis_time_ms: int, halt_height: int) -> Manifest:
-    """Makes directory, genesis, wallets, nodes and meters of a devnet of ``count`` homes; starts nothing.
+    """Makes directory, genesis, wallets, nodes and houses of a devnet of ``count`` homes; starts nothing.
 
     Errors: DevnetError, BadNeighbourhood, FoundingError.
     """
@@ -92,6 +98,8 @@ def make_devnet(directory: Path, count: int, genesis_time_ms: int, halt_height: 
     genesis = make_network(
         plan_network(homes, [own.public for own in keys], _make_utility(directory), genesis_time_ms), nodes
     )
+    for home, place in zip(homes, places, strict=True):
+        _make_house(directory, home, place.api_url)
     records = [
         _record(directory, home, own.public, place) for home, own, place in zip(homes, keys, places, strict=True)
     ]
@@ -108,7 +116,9 @@ def keep_devnet(directory: Path, halt_height: int) -> Manifest:
     places = _places([home.peer_id for home in manifest.homes])
     for index, home in enumerate(manifest.homes):
         home.listen_port, home.api_port = places[index].listen_port, places[index].api_port
-        home.meter.command = _with_api(home.meter.command, home.api_url)
+        house = Path(home.house_directory)
+        settings = home_configuration.override(home_configuration.load(house, {}), "node", api=home.api_url)
+        _write_house(house, settings)
         data = Path(home.directory)
         write_configuration(data, _configuration(places, index, halt_height, data))
     manifest.halt_height = halt_height
@@ -122,7 +132,7 @@ def clear(directory: Path) -> None:
     names = {path.name for path in directory.iterdir()}
     if names - {LOCK_NAME} and MANIFEST_NAME not in names:
         raise DevnetError(f"{directory} holds something else than a devnet; choose an empty directory")
-    for name in (HOMES, METERS, WALLETS):
+    for name in (HOMES, HOUSES, WALLETS):
         if name in names:
             shutil.rmtree(directory / name)
     (directory / MANIFEST_NAME).unlink(missing_ok=True)
@@ -150,7 +160,7 @@ def _make_keys(directory: Path, name: str) -> _Keys:
     wallets = Keystore(directory / WALLETS)
     wallets.create(name, PASSWORD, CHEAP)
     node_seed = secrets.token_bytes(SEED_BYTES)
-    meter_seed = load_or_create_seed(_meter_directory(directory, name) / "meter.key")
+    meter_seed = load_or_create_seed(_house_directory(directory, name) / "meter.key")
     public = HomeKeys(
         account=wallets.show(name).public_key,
         node_key=SigningKey(node_seed).public_key,
@@ -199,11 +209,11 @@ def _configuration(places: Sequence[_Place], index: int, halt_height: int, data:
 
 def _record(directory: Path, home: Home, keys: HomeKeys, place: _Place) -> HomeRecord:
     data = _data_directory(directory, home.name)
-    meter = _meter_directory(directory, home.name)
-    api_url = f"http://127.0.0.1:{place.api_port}"
+    house = _house_directory(directory, home.name)
     return HomeRecord(
         name=home.name,
         directory=str(data),
+        house_directory=str(house),
         address=address_text(keys.account),
         node_key=keys.node_key.hex(),
         meter_key=keys.meter.hex(),
@@ -211,29 +221,39 @@ def _record(directory: Path, home: Home, keys: HomeKeys, place: _Place) -> HomeR
         listen_port=place.listen_port,
         api_port=place.api_port,
         node=Program(home.name, [*_NODE, "--data-dir", str(data)], str(data / "node.log")),
-        meter=Program(
-            home.name + METER_SUFFIX,
-            [*_METER, "--key", str(meter / "meter.key"), *_house_flags(home.house), "--api", api_url],
-            str(meter / "meter.log"),
-        ),
+        house=Program(home.name + HOUSE_SUFFIX, [*_HOUSE, "--directory", str(house)], str(house / "home.log")),
     )
 
 
-def _house_flags(house: House) -> list[str]:
-    flags = ["--household", str(house.household), "--yearly-kwh", str(house.yearly_kwh)]
-    if house.solar is not None:
-        flags += ["--solar", str(house.solar), "--peak-watt", str(house.peak_watt)]
-    return [*flags, "--start-sample", str(house.start_sample)]
+def _make_house(directory: Path, home: Home, api_url: str) -> None:
+    """Settings, and the wallet's password, for ``ecloud home run``."""
+    house, lives = _house_directory(directory, home.name), home.house
+    write_private(house / _PASSWORD_FILE, PASSWORD.encode() + b"\n")
+    settings = home_configuration.Configuration(
+        node=home_configuration.NodeSettings(api=api_url),
+        simulated=home_configuration.SimulatedSettings(
+            household=lives.household,
+            yearly_kwh=lives.yearly_kwh,
+            solar=-1 if lives.solar is None else lives.solar,
+            peak_watt=lives.peak_watt,
+            start_sample=lives.start_sample,
+        ),
+        # Forty houses need no forty brokers; set another to see what a house publishes.
+        mqtt=home_configuration.MqttSettings(broker=home_configuration.OFF),
+        wallet=home_configuration.WalletSettings(
+            name=home.name, directory=str(directory / WALLETS), password_file=_PASSWORD_FILE
+        ),
+    )
+    _write_house(house, settings)
 
 
-def _with_api(command: list[str], api_url: str) -> list[str]:
-    assert command[-2] == "--api"
-    return [*command[:-1], api_url]
+def _write_house(house: Path, settings: home_configuration.Configuration) -> None:
+    (house / home_configuration.FILE_NAME).write_text(home_configuration.render(settings), "utf-8")
 
 
 def _data_directory(directory: Path, name: str) -> Path:
     return directory / HOMES / name
 
 
-def _meter_directory(directory: Path, name: str) -> Path:
-    return directory / METERS / name
+def _house_directory(directory: Path, name: str) -> Path:
+    return directory / HOUSES / name

@@ -22,7 +22,7 @@ from devnet.processes import ProcessId, is_alive
 MANIFEST_NAME: Final = "devnet.json"
 LOCK_NAME: Final = "devnet.lock"
 DIRECTORY_VARIABLE: Final = "ECLOUD_DEVNET"
-METER_SUFFIX: Final = ".meter"
+HOUSE_SUFFIX: Final = ".home"
 
 
 class DevnetError(Exception):
@@ -34,7 +34,7 @@ class NoDevnet(DevnetError):
 
 
 class Program(msgspec.Struct):
-    """One program of a home. ``name`` is the home's, with ``.meter`` for its meter."""
+    """One program of a home: its node, called as the home, or ``ecloud home run``, called with ``.home`` behind."""
 
     name: str
     command: list[str]
@@ -48,10 +48,13 @@ class Program(msgspec.Struct):
 
 
 class HomeRecord(msgspec.Struct):
-    """``address`` is the account's; ``directory`` the node's data directory; the wallet is ``name`` in ``wallets``."""
+    """``address`` is the account's; ``directory`` the node's data directory, ``house_directory`` that of ``ecloud
+    home``; the wallet is ``name`` in ``wallets``.
+    """
 
     name: str
     directory: str
+    house_directory: str
     address: str
     node_key: str
     meter_key: str
@@ -59,7 +62,7 @@ class HomeRecord(msgspec.Struct):
     listen_port: int
     api_port: int
     node: Program
-    meter: Program
+    house: Program
 
     @property
     def api_url(self) -> str:
@@ -76,7 +79,7 @@ class Manifest(msgspec.Struct):
     homes: list[HomeRecord]
 
     def programs(self) -> list[Program]:
-        return [program for home in self.homes for program in (home.node, home.meter)]
+        return [program for home in self.homes for program in (home.node, home.house)]
 
     def processes(self) -> list[ProcessId]:
         return [program.process for program in self.programs() if program.process is not None]
@@ -94,9 +97,9 @@ class Manifest(msgspec.Struct):
         raise DevnetError(f"no home is called {name!r}; there are {', '.join(home.name for home in self.homes)}")
 
     def program(self, name: str) -> Program:
-        """By the home's name its node, with ``.meter`` its meter. Errors: DevnetError."""
-        if name.endswith(METER_SUFFIX):
-            return self.home(name.removesuffix(METER_SUFFIX)).meter
+        """By the home's name its node, with ``.home`` its ``ecloud home``. Errors: DevnetError."""
+        if name.endswith(HOUSE_SUFFIX):
+            return self.home(name.removesuffix(HOUSE_SUFFIX)).house
         return self.home(name).node
 
 

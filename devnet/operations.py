@@ -33,7 +33,7 @@ class NodeState(msgspec.Struct, frozen=True):
 
     name: str
     state: str
-    meter_state: str
+    home_state: str
     pid: int | None
     api_url: str
     data_directory: str
@@ -68,7 +68,7 @@ def status(directory: Path | None = None) -> DevnetStatus:
 
 
 def logs(name: str, *, follow: bool = False, directory: Path | None = None) -> Iterator[str]:
-    """The lines of a node's log, or of its meter's (``bob.meter``); with ``follow`` for ever. Errors: DevnetError."""
+    """The lines of a node's log, or of its home's (``bob.home``); with ``follow`` for ever. Errors: DevnetError."""
     program = load(devnet_directory(directory)).program(name)
     path = Path(program.log)
     if not path.exists():
@@ -99,7 +99,7 @@ def last_lines(program: Program) -> str:
 
 
 def kill(name: str, directory: Path | None = None) -> None:
-    """Ends a node (``bob``) or a meter (``bob.meter``) at once, as a power cut would. Errors: DevnetError."""
+    """Ends a node (``bob``) or a home (``bob.home``) at once, as a power cut would. Errors: DevnetError."""
     with edit(devnet_directory(directory)) as manifest:
         program = manifest.program(name)
         _require_alive(program)
@@ -212,7 +212,7 @@ def _node_state(home: HomeRecord, answer: Status | None) -> NodeState:
     return NodeState(
         name=home.name,
         state=state_of(home.node),
-        meter_state=state_of(home.meter),
+        home_state=state_of(home.house),
         pid=home.node.process.pid if home.node.process is not None and home.node.alive else None,
         api_url=home.api_url,
         data_directory=home.directory,

@@ -1,6 +1,6 @@
 """``ecloud devnet up``: starts a neighbourhood, watches it, has faults happen to it, and stops it.
 
-1. The nodes start first, each meter once its node answers. A program that ends in this time ends the start.
+1. The nodes start first; once they answer, their homes. A program that ends in this time ends the start.
 2. Afterwards the nodes' event streams tell what happens. A program that ends though it should run is an error if the
    devnet has a last block, else it is shown.
 3. With a last block N every node halts at N by itself. The devnet is done when all nodes that should run have it; it
@@ -242,7 +242,7 @@ _ACTIONS: Final = {
 
 
 async def start_programs(root: Path, within_s: float) -> None:
-    """Starts all nodes, waits until they answer, then starts all meters. Errors: Failed."""
+    """Starts all nodes, waits until they answer, then starts all homes. Errors: Failed."""
     with edit(root) as manifest:
         for home in manifest.homes:
             operations.start(home.node)
@@ -254,7 +254,7 @@ async def start_programs(root: Path, within_s: float) -> None:
         raise Failed(f"not all nodes answered within {within_s:.0f} s; see the logs in {root}")
     with edit(root) as manifest:
         for home in manifest.homes:
-            operations.start(home.meter)
+            operations.start(home.house)
 
 
 async def until_listening(port: int) -> None:

@@ -17,7 +17,7 @@ from devnet import operations
 from devnet.display import Display
 from devnet.faults import parse_faults
 from devnet.making import keep_devnet, make_devnet
-from devnet.manifest import METER_SUFFIX, DevnetError, Manifest, NoDevnet, devnet_directory, load, locked, save
+from devnet.manifest import HOUSE_SUFFIX, DevnetError, Manifest, NoDevnet, devnet_directory, load, locked, save
 from devnet.neighbourhood import homes_of
 from devnet.processes import identify
 from devnet.supervisor import ANSWER_WITHIN_S, Outcome, Supervisor, start_programs, stop
@@ -102,7 +102,7 @@ def _program_names(root: Path, nodes: int | None, keep: bool) -> list[str]:
     if keep:
         return [program.name for program in load(root).programs()]
     names = [home.name for home in homes_of(nodes if nodes is not None else DEFAULT_NODES)]
-    return names + [name + METER_SUFFIX for name in names]
+    return names + [name + HOUSE_SUFFIX for name in names]
 
 
 def _require_not_running(root: Path) -> None:

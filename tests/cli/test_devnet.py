@@ -33,7 +33,7 @@ def test_without_a_devnet_one_is_told_how_to_start_one(tmp_path: Path, command: 
         (["--nodes", "0"], "a devnet has 1 to 40 homes, not 0", 1),
         (["--at", "10:kill:bob", "--detach"], "leave out --detach", 1),
         (["--at", "10:explode:bob"], "no action 'explode'; there are kill, restart, pause, resume", 2),
-        (["--at", "10:kill:xaver"], "nobody is called 'xaver'; there are anne, bob, carla, george, anne.meter", 2),
+        (["--at", "10:kill:xaver"], "nobody is called 'xaver'; there are anne, bob, carla, george, anne.home", 2),
         (["--at", "bob"], "a fault is HEIGHT:ACTION:NAME, for instance 10:kill:bob", 2),
         (["--keep"], "there is no devnet in", 1),
     ],
@@ -54,7 +54,7 @@ def test_a_devnet_that_does_not_run_is_shown_so(made: Path) -> None:
     ("command", "says"),
     [
         (["kill", "bob"], "bob is down; start it with: ecloud devnet restart bob"),
-        (["resume", "bob.meter"], "bob.meter is down"),
+        (["resume", "bob.home"], "bob.home is down"),
         (["restart", "bob"], "start it again with: ecloud devnet up --keep"),
         (["logs", "bob"], "bob has not been started yet"),
         (["logs", "carla"], "no home is called 'carla'; there are anne, bob"),

@@ -4,13 +4,13 @@ import pytest
 
 from devnet.faults import Action, BadFault, Fault, parse_faults
 
-NAMES = ["anne", "bob", "bob.meter"]
+NAMES = ["anne", "bob", "bob.home"]
 
 
 def test_faults_happen_in_the_order_of_their_heights() -> None:
-    assert parse_faults(["20:restart:bob", "10:kill:bob", "10:pause:bob.meter"], NAMES, 30) == [
+    assert parse_faults(["20:restart:bob", "10:kill:bob", "10:pause:bob.home"], NAMES, 30) == [
         Fault(10, Action.KILL, "bob"),
-        Fault(10, Action.PAUSE, "bob.meter"),
+        Fault(10, Action.PAUSE, "bob.home"),
         Fault(20, Action.RESTART, "bob"),
     ]
 
@@ -27,7 +27,7 @@ def test_without_a_last_block_any_height_will_do() -> None:
         ("ten:kill:bob", "HEIGHT:ACTION:NAME"),
         ("-1:kill:bob", "HEIGHT:ACTION:NAME"),
         ("10:murder:bob", "there are kill, restart, pause, resume"),
-        ("10:kill:zoe", "there are anne, bob, bob.meter"),
+        ("10:kill:zoe", "there are anne, bob, bob.home"),
         ("0:kill:bob", "blocks 1 … 29"),
         ("30:kill:bob", "blocks 1 … 29"),
     ],

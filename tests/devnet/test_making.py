@@ -10,8 +10,9 @@ import pytest
 
 from devnet.making import ALL_KNOW_ALL, PASSWORD, PORTS, free_ports, keep_devnet, make_devnet
 from devnet.manifest import DevnetError, NoDevnet, devnet_directory, edit, load
-from devnet.neighbourhood import UTILITY, BadNeighbourhood
-from home.meter import read_arguments
+from devnet.neighbourhood import UTILITY, BadNeighbourhood, homes_of
+from home import configuration as home_configuration
+from home.configuration import house_of
 from ledger.genesis import chain_id
 from ledger.keys import SigningKey
 from node.configuration import Configuration
@@ -34,18 +35,25 @@ def test_every_home_has_its_keys_and_one_genesis(tmp_path: Path) -> None:
     assert load(tmp_path / "devnet") == manifest
     assert not manifest.is_running()
     members = {}
-    for home in manifest.homes:
+    for number, home in enumerate(manifest.homes):
         document, genesis = read_genesis(Path(home.directory))
         assert chain_id(genesis).hex() == manifest.chain_id
         members = {member.name: member for member in genesis.members}
         # And wallet, node and meter hold the keys that the genesis names
         account = SigningKey(Keystore(tmp_path / "devnet" / "wallets").unlock(home.name, PASSWORD))
         node_key = SigningKey(load_seed(Path(home.directory) / "node.key"))
-        meter = read_arguments(home.meter.command[4:])
+        house = Path(home.house_directory)
+        settings = home_configuration.load(house, {})
         assert members[home.name].account == account.public_key
         assert members[home.name].node_key == node_key.public_key == bytes.fromhex(home.node_key)
-        assert SigningKey(load_seed(meter.key_file)).public_key.hex() == home.meter_key
-        assert meter.api_url == home.api_url
+        assert SigningKey(load_seed(house / settings.meter.key_file)).public_key.hex() == home.meter_key
+        assert home.house.command[-2:] == ["--directory", str(house)]
+        # And the home is told its node, its house, and its wallet
+        assert settings.node.api == home.api_url
+        assert house_of(settings) == homes_of(4)[number].house
+        wallets = Keystore(house / settings.wallet.directory)
+        password = (house / settings.wallet.password_file).read_text().strip()
+        assert wallets.unlock(settings.wallet.name, password) == account.seed
         # And the node halts where it should
         assert configuration_of(tmp_path / "devnet", home.name).node.halt_height == 30
         assert document
@@ -107,7 +115,8 @@ def test_a_devnet_that_is_kept_has_its_chain_and_new_ports(tmp_path: Path) -> No
         assert configuration.api.port == home.api_port
         assert configuration.network.listen == (f"/ip4/127.0.0.1/tcp/{home.listen_port}",)
         assert configuration.node.halt_height == 0
-        assert home.meter.command[-2:] == ["--api", home.api_url]
+        settings = home_configuration.load(Path(home.house_directory), {})
+        assert (settings.node.api, settings.wallet.name) == (home.api_url, home.name)
     assert load(tmp_path / "devnet") == after
 
 
@@ -145,7 +154,7 @@ def test_an_edit_that_fails_changes_nothing(tmp_path: Path) -> None:
 def test_programs_are_found_by_name(tmp_path: Path) -> None:
     manifest = make_devnet(tmp_path, 2, GENESIS_MS, 0)
     assert manifest.program("bob").name == "bob"
-    assert manifest.program("bob.meter").command[3] == "home.meter"
+    assert manifest.program("bob.home").command[4:6] == ["home", "run"]
     with pytest.raises(DevnetError, match="there are anne, bob"):
         manifest.program("george")
 

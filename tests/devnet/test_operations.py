@@ -51,7 +51,7 @@ def test_a_program_is_killed_and_started_again(devnet: Path) -> None:
     # Then it is down, on purpose, and all else runs
     assert state_of(devnet, "bob") == "down"
     assert not load(devnet).program("bob").wanted
-    assert [state_of(devnet, name) for name in ("anne", "anne.meter", "bob.meter")] == ["runs"] * 3
+    assert [state_of(devnet, name) for name in ("anne", "anne.home", "bob.home")] == ["runs"] * 3
     # And it cannot be killed again, nor paused
     for operation in (operations.kill, operations.pause, operations.resume):
         with pytest.raises(DevnetError, match="ecloud devnet restart bob"):
@@ -65,9 +65,9 @@ def test_a_program_is_killed_and_started_again(devnet: Path) -> None:
 
 
 def test_restarting_what_runs_stops_it_first(devnet: Path) -> None:
-    before = load(devnet).program("anne.meter").process
-    operations.restart("anne.meter", devnet)
-    after = load(devnet).program("anne.meter").process
+    before = load(devnet).program("anne.home").process
+    operations.restart("anne.home", devnet)
+    after = load(devnet).program("anne.home").process
     assert before is not None
     assert after is not None
     assert identify(before.pid) is None
@@ -85,7 +85,7 @@ def test_status_shows_what_runs_and_that_nobody_answers(devnet: Path) -> None:
     operations.kill("bob", devnet)
     found = operations.status(devnet)
     assert found.running
-    assert [(node.name, node.state, node.meter_state) for node in found.nodes] == [
+    assert [(node.name, node.state, node.home_state) for node in found.nodes] == [
         ("anne", "runs", "runs"),
         ("bob", "down", "runs"),
     ]
@@ -99,10 +99,10 @@ def test_status_shows_what_runs_and_that_nobody_answers(devnet: Path) -> None:
 def test_logs_are_read_whole_and_followed(devnet: Path) -> None:
     assert list(operations.logs("anne", directory=devnet)) == ["begun"]
     # Given somebody who follows a log
-    lines = operations.logs("bob.meter", follow=True, directory=devnet)
+    lines = operations.logs("bob.home", follow=True, directory=devnet)
     assert next(lines) == "begun"
     # When half a line is written, and then the other half, then it is one line
-    with Path(load(devnet).program("bob.meter").log).open("a") as log:
+    with Path(load(devnet).program("bob.home").log).open("a") as log:
         log.write("half ")
         log.flush()
         log.write("and half\nnext\n")

@@ -58,7 +58,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def runs(directory: Path) -> bool:
     """The node of a devnet of one, and its meter, have been started."""
-    return (directory / "devnet.json").exists() and load(directory).homes[0].meter.alive
+    return (directory / "devnet.json").exists() and load(directory).homes[0].house.alive
 
 
 def assert_nothing_runs(directory: Path) -> None:

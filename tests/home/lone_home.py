@@ -14,7 +14,7 @@ from random import Random
 
 import trio
 
-from home.meter import QUEUE_NAME
+from home.delivery import QUEUE_NAME
 from home.metering import Schedule
 from home.profiles.series import House
 from ledger.genesis import chain_id
@@ -83,6 +83,7 @@ class LoneHome:
             first_period=self.genesis.time_ms // PERIOD_MS,
             period_ms=PERIOD_MS,
             acceptance_window_ms=PARAMETERS.acceptance_window_ms,
+            sampling_tolerance_ms=PARAMETERS.sampling_tolerance_ms,
         )
         self._store = MemoryChain()
         self._journal = MemoryJournal()

@@ -12,7 +12,13 @@ from ledger.transactions import SubmitReading, decode_transaction
 
 PERIOD_MS = 10_000
 FIRST = 1_000
-SCHEDULE = Schedule(chain_id="ab" * 32, first_period=FIRST, period_ms=PERIOD_MS, acceptance_window_ms=100_000)
+SCHEDULE = Schedule(
+    chain_id="ab" * 32,
+    first_period=FIRST,
+    period_ms=PERIOD_MS,
+    acceptance_window_ms=100_000,
+    sampling_tolerance_ms=1_000,
+)
 KEY = SigningKey(bytes(range(32)))
 HOUSE = House(household=0, yearly_kwh=3_500, solar=2, peak_watt=8_000, start_sample=96 * 200 + 40)
 

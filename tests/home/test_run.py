@@ -1,4 +1,4 @@
-"""The meter's process against a real node: no reading is lost or doubled, whoever goes away."""
+"""The home's process against a real node: no reading is lost or doubled, whoever goes away."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ import pytest
 import trio
 
 from devnet.making import free_ports
-from home.meter import (
-    QUEUE_NAME,
-    SCHEDULE_NAME,
-    MeterError,
-    MeterProcess,
-    MeterSettings,
-    keep_schedule,
-    load_schedule,
-    read_arguments,
-)
+from home.configuration import OFF, Configuration, MqttSettings, NodeSettings, SimulatedSettings, render
+from home.delivery import QUEUE_NAME, SCHEDULE_NAME, HomeError, keep_schedule, load_schedule
 from home.profiles.series import ConnectionMeter, House
 from home.reading_queue import ReadingQueue
+from home.run import Home, HomeSettings
+from node.client.client import NodeClient
 from node.key_files import write_private
 from tests.home.lone_home import HOUSE, METER_KEY, LoneHome, until
 
@@ -36,18 +30,27 @@ def home(tmp_path: Path) -> LoneHome:
     return LoneHome(tmp_path, free_ports(1)[0])
 
 
-def settings_of(home: LoneHome) -> MeterSettings:
-    return MeterSettings(home.directory / "meter.key", home.url, HOUSE, home.directory)
+def settings_of(home: LoneHome, house: House = HOUSE) -> HomeSettings:
+    """Also written to ``home.toml``, for a process."""
+    configuration = Configuration(
+        node=NodeSettings(api=home.url),
+        simulated=SimulatedSettings(
+            household=house.household,
+            yearly_kwh=house.yearly_kwh,
+            solar=-1 if house.solar is None else house.solar,
+            peak_watt=house.peak_watt,
+            start_sample=house.start_sample,
+        ),
+        mqtt=MqttSettings(broker=OFF),
+    )
+    (home.directory / "home.toml").write_text(render(configuration))
+    return HomeSettings(home.directory, configuration, lambda: NodeClient(home.url))
 
 
 def start_process(home: LoneHome) -> subprocess.Popen[str]:
+    settings_of(home)
     return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "home.meter", "--key", str(home.directory / "meter.key"), "--api", home.url),
-            *("--household", str(HOUSE.household), "--yearly-kwh", str(HOUSE.yearly_kwh)),
-            *("--solar", str(HOUSE.solar), "--peak-watt", str(HOUSE.peak_watt)),
-            *("--start-sample", str(HOUSE.start_sample)),
-        ],
+        [sys.executable, "-m", "cli.main", "home", "run", "--directory", str(home.directory)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -73,7 +76,7 @@ def assert_complete(home: LoneHome, at_least: int) -> None:
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"period_ms": "\xff"}'])
 def test_a_damaged_schedule_is_named(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / SCHEDULE_NAME).write_bytes(damage)
-    with pytest.raises(MeterError, match="damaged"):
+    with pytest.raises(HomeError, match="damaged"):
         load_schedule(tmp_path)
 
 
@@ -82,7 +85,7 @@ async def test_every_period_is_read_signed_and_final(home: LoneHome) -> None:
     with trio.fail_after(TEST_WITHIN_S):
         # Given a node, and a meter that has never run
         async with home.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(MeterProcess(settings_of(home)).run)
+            nursery.start_soon(Home(settings_of(home)).run)
             # When four periods have passed
             await home.until_final(4)
             nursery.cancel_scope.cancel()
@@ -97,7 +100,7 @@ async def test_the_nodes_absence_only_makes_the_queue_longer(home: LoneHome) -> 
         async with trio.open_nursery() as nursery:
             # Given a meter whose node goes away after two readings
             async with home.running():
-                nursery.start_soon(MeterProcess(settings_of(home)).run)
+                nursery.start_soon(Home(settings_of(home)).run)
                 await home.until_final(2)
             before = len(home.readings())
             # When it is away for three periods, and is back
@@ -141,10 +144,9 @@ async def test_a_reading_that_can_never_be_accepted_does_not_block_the_next(tmp_
     write_private(tmp_path / "meter.key", METER_KEY.seed.hex().encode() + b"\n")
     home = LoneHome(tmp_path, free_ports(1)[0], import_nameplate_w=1)
     house = House(household=1, yearly_kwh=900_000)
-    settings = MeterSettings(tmp_path / "meter.key", home.url, house, tmp_path)
     with trio.fail_after(TEST_WITHIN_S):
         async with home.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(MeterProcess(settings).run)
+            nursery.start_soon(Home(settings_of(home, house)).run)
             # When it has read three times
             await until(lambda: home.refused() >= 3)
             nursery.cancel_scope.cancel()
@@ -164,8 +166,8 @@ async def test_a_node_of_another_chain_gets_nothing(home: LoneHome) -> None:
             process = await trio.to_thread.run_sync(start_process, home)
             _, log = await trio.to_thread.run_sync(process.communicate)
     # Then it stops and says what to do
-    assert process.returncode == 1
-    assert "give the meter its own node" in log
+    assert process.returncode == 2
+    assert "give the home its own node" in log
     assert home.readings() == {}
 
 
@@ -173,23 +175,5 @@ def test_without_its_key_a_meter_says_so(home: LoneHome) -> None:
     (home.directory / "meter.key").unlink()
     process = start_process(home)
     _, log = process.communicate(timeout=TEST_WITHIN_S)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "there is no key file" in log
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "required"),
-        (["--key", "k", "--api", "http://x", "--household", "9", "--yearly-kwh", "3000"], "profiles 0 … 4"),
-        (["--key", "k", "--api", "http://x", "--household", "1", "--yearly-kwh", "x"], "invalid int"),
-        (["--key", "k", "--api", "u", "--household", "1", "--yearly-kwh", "9", "--solar", "1"], "peak_watt"),
-    ],
-)
-def test_arguments_that_cannot_be_are_explained(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        read_arguments(arguments)
-    assert stopped.value.code == 2
-    assert words in capsys.readouterr().err
