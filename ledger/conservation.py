@@ -12,6 +12,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ledger.agreements import (
+    CONTRACT_OFFERS,
+    CONTRACT_PARTIES,
+    CONTRACT_SUBSCRIPTIONS,
+    ContractOffer,
+    ContractSubscription,
+    last_eight,
+)
 from ledger.balances import get_supply
 from ledger.block import BrokenInvariant
 from ledger.encoding import MAX_INTEGER, Wire
@@ -47,7 +55,7 @@ from ledger.state import State, StateReader
 Amounts = tuple[int, int, int]
 Change = tuple[bytes, Wire | None, Wire | None]
 _NOTHING: Amounts = (0, 0, 0)
-_HOLDERS = frozenset((Account, Candidate, GridReserve, OpenOrder, MarketPeriod))
+_HOLDERS = frozenset((Account, Candidate, GridReserve, OpenOrder, MarketPeriod, ContractOffer, ContractSubscription))
 _NAMES = ("WATT (uwatt)", "GRID (ugrid)", "VOTE (mvote)")
 
 
@@ -59,10 +67,14 @@ def check_block(state: State) -> None:
 def check_all(reader: StateReader) -> None:
     """Sums and indexes of a whole committed state. Errors: BrokenInvariant."""
     state = State(reader)
-    tables = (ACCOUNTS, CANDIDATES, STAKES, GRID_RESERVE, SUPPLY, ORDERS, MARKET_PERIODS)
+    tables = (
+        *(ACCOUNTS, CANDIDATES, STAKES, GRID_RESERVE, SUPPLY, ORDERS, MARKET_PERIODS),
+        *(CONTRACT_OFFERS, CONTRACT_SUBSCRIPTIONS),
+    )
     _check(((table.key(key), None, record) for table in tables for key, record in table.scan(state)), "the state")
     _check_indexes(state)
     _check_orders(state)
+    _check_contracts(state)
 
 
 def _check(changes: Iterable[Change], where: str) -> None:
@@ -104,6 +116,10 @@ def _holdings(record: Wire | None) -> Amounts:
         return record.locked_uwatt, 0, 0
     if isinstance(record, MarketPeriod):
         return record.escrow_uwatt, 0, 0
+    if isinstance(record, ContractOffer):
+        return 0, record.stake_ugrid, 0
+    if isinstance(record, ContractSubscription):
+        return record.collateral_uwatt, 0, 0
     return _NOTHING
 
 
@@ -124,7 +140,10 @@ def _shares(record: Wire | None) -> int:
 
 def _check_record(key: bytes, record: Wire | None) -> None:
     """Errors: BrokenInvariant where a record cannot be right by itself."""
-    if isinstance(record, Account | Supply | GridReserve | Stake | OpenOrder | MarketPeriod):
+    if isinstance(
+        record,
+        Account | Supply | GridReserve | Stake | OpenOrder | MarketPeriod | ContractOffer | ContractSubscription,
+    ):
         for name in record.__struct_fields__:
             amount = getattr(record, name)
             if isinstance(amount, int) and not 0 <= amount <= MAX_INTEGER:
@@ -176,3 +195,14 @@ def _check_orders(state: State) -> None:
         held = positions.get(key, Position())
         if [held.open_orders, held.open_sell_wh] != opened[key]:
             raise BrokenInvariant(f"position {key.hex()}: {held} does not match the books, {opened[key]}")
+
+
+def _check_contracts(state: State) -> None:
+    """Errors: BrokenInvariant where the index of parties does not match offers and subscriptions."""
+    parties = {offer.seller + key: True for key, offer in CONTRACT_OFFERS.scan(state)}
+    for key, _ in CONTRACT_SUBSCRIPTIONS.scan(state):
+        parties[key[8:40] + key[:8]] = False
+        if CONTRACT_OFFERS.get(state, key[:8]) is None:
+            raise BrokenInvariant(f"a subscription of offer {last_eight(key[:8])}, which does not exist")
+    if parties != {key: party.is_seller for key, party in CONTRACT_PARTIES.scan(state)}:
+        raise BrokenInvariant("the index of parties does not match offers and subscriptions")

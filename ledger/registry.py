@@ -86,7 +86,7 @@ def apply_member(execution: Execution, account: bytes, payload: RegisterMember) 
     TOO_MANY_MEMBERS.
     """
     state = execution.state
-    _require_approver(state, account)
+    require_approver(state, account)
     if FEEDERS.get(state, payload.feeder.encode()) is None:
         raise TransactionRefused(Refusal.UNKNOWN_FEEDER, f"no feeder is called {payload.feeder!r}")
     name = NAMES.get(state, payload.name.encode())
@@ -154,7 +154,7 @@ def check_meter_terms(payload: RegisterMeter) -> None:
 def apply_meter(execution: Execution, account: bytes, payload: RegisterMeter) -> None:
     """Errors: TransactionRefused NOT_APPROVER, NOT_A_MEMBER, KEY_IN_USE, TOO_MANY_METERS, CONNECTION_METER_EXISTS."""
     state = execution.state
-    _require_approver(state, account)
+    require_approver(state, account)
     owner = MEMBERS.get(state, payload.owner)
     if owner is None:
         raise TransactionRefused(Refusal.NOT_A_MEMBER, "the meter's owner is to be registered first")
@@ -235,7 +235,7 @@ def put_node_key(state: State, account: bytes, node_key: bytes, height: int) -> 
     MEMBERS.put(state, replace(member, node_key=node_key), account)
 
 
-def _require_approver(state: State, account: bytes) -> None:
+def require_approver(state: State, account: bytes) -> None:
     """Errors: TransactionRefused NOT_APPROVER."""
     member = MEMBERS.get(state, account)
     if member is None or not member.roles & Role.APPROVER:

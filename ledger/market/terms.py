@@ -103,8 +103,8 @@ def place_of(state: State, member: Member) -> Place:
     return Place(member.feeder, feeder.substation)
 
 
-def feeders_of(execution: Execution, period: int, tariff: Tariff) -> Feeders:
-    """The period's feeders as they stand."""
+def feeders_of(execution: Execution, period: int, tariff: Tariff, threshold_bps: int | None = None) -> Feeders:
+    """The period's feeders as they stand; congested from the tariff's threshold on, or from the one given."""
     state = execution.state
     limits_wh, out_wh, into_wh = {}, {}, {}
     for key, feeder in FEEDERS.scan(state):
@@ -112,7 +112,8 @@ def feeders_of(execution: Execution, period: int, tariff: Tariff) -> Feeders:
         flow = FEEDER_FLOWS.get(state, height_key(period), key) or _NO_FLOW
         limits_wh[name] = period_energy_wh(execution.parameters, feeder.capacity_w)
         out_wh[name], into_wh[name] = flow.out_wh, flow.into_wh
-    return Feeders(limits_wh, tariff.congestion_threshold_bps, out_wh, into_wh)
+    threshold_bps = tariff.congestion_threshold_bps if threshold_bps is None else threshold_bps
+    return Feeders(limits_wh, threshold_bps, out_wh, into_wh)
 
 
 def put_feeders(state: State, period: int, feeders: Feeders) -> None:

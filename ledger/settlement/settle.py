@@ -9,11 +9,13 @@ silent has E = 0 and I as estimated, and takes part in trades only: in this orde
    from e and the net purchase from i, the rest is a *shortfall* or an *excess*;
 3. property: a system's e is split by target share; each holder but the investor, unless overdue, takes up to its part;
 4. pools: Q = Σ e of the producers. ``FIXED``: each consumer up to its share of Q. ``PROPORTIONAL``: Q in proportion to
-   i. ``BOTH``: fixed, then what is left in proportion to what is still needed. Pairs are found nearest first;
+   i. ``BOTH``: fixed, then what is left in proportion to what is still needed. Pairs are found nearest first. Who is
+   both producer and consumer of a pool is, in each period, only that of which it has more: a consumer where e < i;
 5. the gateway buys e and excess at feed-in, sells i and shortfall at retail.
 
 A flow of steps 1, 3 and 4 is priced at the agreed price, or at what leaves buyer and fee within retail if that is less;
-if that falls below both the agreed price and feed-in, there is no flow. Amounts are floored once, for both parties.
+if that falls below both the agreed price and feed-in, there is no flow. An offer may have a grid fee of its own, which
+counts where it is more than the chain's. Amounts are floored once, for both parties.
 Certificates of origin follow the flows of 1, 3 and 4, and of 2 what ``pair`` finds among the metered: no member has
 more issued than it fed in, or more cancelled than it took out.
 """
@@ -27,13 +29,22 @@ from enum import IntEnum
 from itertools import groupby
 from typing import NamedTuple
 
-from ledger.market.grid_fee import Place, Tariff, amount_uwatt, fee_rate, highest_price, tier_between
+from ledger.market.grid_fee import (
+    ALL_BPS,
+    Place,
+    Tariff,
+    Tier,
+    amount_uwatt,
+    fee_rate,
+    highest_price,
+    tier_between,
+    to_tick,
+)
 from ledger.settlement.pair import pair
 from ledger.settlement.residual import residual
 from ledger.settlement.titles import Title
 from ledger.split import split
 
-ALL_BPS = 10_000
 _REST = b""  # sorts before every member: what the fixed shares of a pool leave over
 
 
@@ -65,11 +76,31 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnFee:
+    """An offer's own grid fee: (base + distance · tier), in uwatt per kWh, and between feeders of which one is
+    ``congested`` the surcharge.
+    """
+
+    base: int
+    distance: int
+    congestion_bps: int
+    congested: frozenset[str]
+
+    def rate(self, one: Place, other: Place) -> int:
+        """Uwatt per kWh, a whole number of ticks."""
+        tier = tier_between(one, other)
+        congested = tier is not Tier.SAME_FEEDER and not self.congested.isdisjoint((one.feeder, other.feeder))
+        parts = ALL_BPS + (self.congestion_bps if congested else 0)
+        return to_tick((self.base + self.distance * tier) * parts // ALL_BPS)
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     number: int
     seller: bytes
     limit_wh: int
     subscriptions: Mapping[bytes, Subscription]
+    own_fee: OwnFee | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +174,16 @@ class Line(NamedTuple):
     estimated: bool
 
 
+class Delivery(NamedTuple):
+    """What one buyer got under an offer; it owes the seller the amount and the gateway the grid fee."""
+
+    offer: int
+    buyer: bytes
+    energy_wh: int
+    amount_uwatt: int
+    fee_uwatt: int
+
+
 class Certificate(NamedTuple):
     """Origin of metered energy. ``storage_wh`` of it had been stored."""
 
@@ -175,6 +216,7 @@ class Settled:
     lines: tuple[Line, ...]
     certificates: tuple[Certificate, ...]
     accounts: Mapping[bytes, Account]
+    deliveries: tuple[Delivery, ...] = ()
 
 
 def settle(period: Period) -> Settled:
@@ -204,6 +246,7 @@ class _Run:
         self.excess_wh: dict[bytes, int] = {}
         self.lines: list[Line] = []
         self.flows: list[tuple[bytes, bytes, int]] = []
+        self.deliveries: list[Delivery] = []
 
     def contracts(self) -> None:
         groups = sorted(
@@ -224,8 +267,10 @@ class _Run:
             }
             energy_wh = min(self.export_wh[offer.seller], left_wh[number], sum(want_wh.values()))
             for buyer, part_wh in split(energy_wh, want_wh).items():
-                if self.flow(Title.CONTRACT, offer.seller, buyer, part_wh, price):
+                if self.flow(Title.CONTRACT, offer.seller, buyer, part_wh, price, offer.own_fee):
                     left_wh[number] -= part_wh
+                    line = self.lines[-1]
+                    self.deliveries.append(Delivery(number, buyer, part_wh, line.amount_uwatt, line.fee_uwatt))
 
     def trades(self) -> None:
         for seller, buyer, energy_wh, price, rate in (_terms(trade) for trade in self.period.trades):
@@ -262,8 +307,16 @@ class _Run:
 
     def pools(self) -> None:
         for pool in self.period.pools:
-            supply_wh = {member: self.export_wh[member] for member in pool.producers if member in self.metered}
-            demand_wh = {member: self.import_wh[member] for member in pool.shares_bps if member in self.metered}
+            producers, consumers = pool.producers & self.metered, pool.shares_bps.keys() & self.metered
+            both = producers & consumers
+            supply_wh = {
+                member: 0 if member in both and self._needs_more_than_it_has(member) else self.export_wh[member]
+                for member in producers
+            }
+            demand_wh = {
+                member: 0 if member in both and not self._needs_more_than_it_has(member) else self.import_wh[member]
+                for member in consumers
+            }
             shared_wh = shares_of_pool(pool, sum(supply_wh.values()), demand_wh)
             for source, sink, energy_wh, _ in pair(split(sum(shared_wh.values()), supply_wh), shared_wh, self.places):
                 self.flow(Title.POOL, source, sink, energy_wh, pool.price)
@@ -290,21 +343,34 @@ class _Run:
             )
             assert to_gateway_wh == account.fed_in_wh + account.excess_wh
             assert from_gateway_wh == account.drawn_wh + account.shortfall_wh
-        return Settled(tuple(self.lines), tuple(self._certificates()), accounts)
+        return Settled(tuple(self.lines), tuple(self._certificates()), accounts, tuple(self.deliveries))
 
-    def flow(self, title: Title, source: bytes, sink: bytes, energy_wh: int, agreed_price: int) -> bool:
+    def _needs_more_than_it_has(self, member: bytes) -> bool:
+        return self.export_wh[member] < self.import_wh[member]
+
+    def flow(
+        self,
+        title: Title,
+        source: bytes,
+        sink: bytes,
+        energy_wh: int,
+        agreed_price: int,
+        own_fee: OwnFee | None = None,
+    ) -> bool:
         """Moves energy locally; False if there is none, or the grid fee leaves no price for it."""
         tariff = self.period.tariff
         tier = tier_between(self.places[source], self.places[sink])
         congested = not self.period.congested.isdisjoint((self.places[source].feeder, self.places[sink].feeder))
-        price = min(agreed_price, highest_price(tariff, tier, congested))
+        own_rate = 0 if own_fee is None else own_fee.rate(self.places[source], self.places[sink])
+        price = min(agreed_price, highest_price(tariff, tier, congested), tariff.retail - own_rate)
         if not energy_wh or price < min(agreed_price, tariff.feed_in):
             return False
         self.export_wh[source] -= energy_wh
         self.import_wh[sink] -= energy_wh
         self.sold_wh[source] += energy_wh
         self.bought_wh[sink] += energy_wh
-        self._line(title, sink, source, energy_wh, price, fee_rate(tariff, tier, congested, price))
+        rate = max(own_rate, fee_rate(tariff, tier, congested, price))
+        self._line(title, sink, source, energy_wh, price, rate)
         self.flows.append((source, sink, energy_wh))
         return True
 

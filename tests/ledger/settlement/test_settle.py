@@ -13,9 +13,11 @@ from ledger.market.grid_fee import Place
 from ledger.settlement.settle import (
     Certificate,
     Connection,
+    Delivery,
     Holding,
     Line,
     Offer,
+    OwnFee,
     Period,
     Pool,
     PoolRule,
@@ -373,3 +375,38 @@ def test_a_line_is_floored_once_for_both() -> None:
     offer = Offer(1, GEORGE, 333, {ANNE: Subscription(123_457, 333)})
     (line,) = settle(period({GEORGE: connection(333, 0), ANNE: connection(0, 333)}, offers=(offer,))).lines
     assert line == Line(Title.CONTRACT, ANNE, GEORGE, 333, 123_457, 41_111, 24_000, 7_992, False)
+
+
+class TestAnOffersOwnFee:
+    FEE = OwnFee(base=50_000, distance=1_000, congestion_bps=5_000, congested=frozenset({"F2"}))
+
+    def lines(self, place: Place, price: int = 150_000, fee: OwnFee = FEE) -> list[tuple[int, int]]:
+        offer = Offer(1, GEORGE, 100, {ANNE: Subscription(price, 100)}, fee)
+        connections = {GEORGE: connection(100, 0), ANNE: connection(0, 100, place=place)}
+        settled = settle(period(connections, offers=(offer,)))
+        return [(line.price, line.rate) for line in settled.lines if line.title is Title.CONTRACT]
+
+    def test_it_grows_with_the_distance_and_with_congestion_between_feeders(self) -> None:
+        assert self.lines(F1) == [(150_000, 50_000)]
+        assert self.lines(F2) == [(150_000, 76_500)]
+        assert self.lines(F3) == [(150_000, 52_000)]
+
+    def test_it_is_never_below_the_chains(self) -> None:
+        assert self.lines(F3, fee=OwnFee(1_000, 0, 0, frozenset())) == [(150_000, 44_000)]
+
+    def test_price_and_fee_are_never_more_than_retail(self) -> None:
+        assert self.lines(F1, price=290_000) == [(250_000, 50_000)]
+
+
+def test_deliveries_are_the_contract_lines_by_offer_and_buyer() -> None:
+    settled = settle(GOLDEN)
+    assert settled.deliveries == (Delivery(1, ANNE, 500, 75_000, 12_000),)
+
+
+def test_who_is_both_in_a_pool_is_one_of_them_in_each_period() -> None:
+    for export_wh, import_wh, pooled in ((600, 500, [(ANNE, BOB, 400)]), (500, 501, [])):
+        both = Pool(1, frozenset({ANNE}), {ANNE: 5_000, BOB: 5_000}, PoolRule.PROPORTIONAL, 100_000)
+        settled = settle(period({ANNE: connection(export_wh, import_wh), BOB: connection(0, 400)}, pools=(both,)))
+        assert [(line.creditor, line.debtor, line.energy_wh) for line in settled.lines if line.title is Title.POOL] == (
+            pooled
+        )
