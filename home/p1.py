@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 MAX_TELEGRAM_BYTES: Final = 8 * 1024
-MAX_REGISTER_WH: Final = 10**15
+MAX_REGISTER_WH: Final = 10**12
 
 _OBJECT: Final = re.compile(rb"^(1-0:[12]\.8\.[012]|0-0:1\.0\.0|0-0:96\.1\.1)(?:\*255)?(\(.*\))\r?$", re.MULTILINE)
 _VALUE: Final = re.compile(rb"\((\d{1,12})(?:\.(\d{1,9}))?\*(k?)Wh\)")
