@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ledger.effects import Effect
 from ledger.encoding import Bytes32, Unsigned, Wire
 from ledger.refusal import Refusal
 
@@ -53,7 +54,8 @@ class Receipt(Wire, frozen=True):
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """Transaction ``index`` of the block concerns ``account``: as sender, payer, recipient, candidate or meter's
-    owner.
+    owner. Behind the transactions come the block's effects: there ``index`` is the number of transactions and that of
+    effects before, and ``kind`` the effect's above ``effects.HISTORY_KIND``.
     """
 
     account: bytes
@@ -64,12 +66,13 @@ class HistoryEntry:
 @dataclass(frozen=True, slots=True)
 class BlockResult:
     """The net effect of a block: state changes (key → bytes, None deletes), a receipt per transaction, the index
-    rows.
+    rows, what happened to accounts beside.
     """
 
     changes: dict[bytes, bytes | None]
     receipts: tuple[Receipt, ...]
     history: tuple[HistoryEntry, ...]
+    effects: tuple[Effect, ...]
 
 
 class InvalidBlock(Exception):

@@ -20,6 +20,7 @@ MAX_DEPTH: Final = 16
 MAX_INTEGER: Final = 2**63 - 1
 
 Unsigned = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]

@@ -22,6 +22,7 @@ from ledger.balances import give_watt
 from ledger.block import BlockContext, BlockResult, HistoryEntry, InvalidBlock, Receipt
 from ledger.committee import take_snapshot
 from ledger.conservation import check_block
+from ledger.effects import HISTORY_KIND
 from ledger.envelope import charge, check_next_nonce, check_terms, resolve_sender
 from ledger.execution import Execution, Rule, get_parameters, get_tip
 from ledger.keys import digest
@@ -262,6 +263,7 @@ class _Run:
         execution = self.execution
         execution.concerned = {}
         execution.note = ""
+        execution.index = len(self._receipts)
         check_form(transaction, execution.chain_id)
         if isinstance(transaction.payload, SubmitReading):
             with execution.state.transaction():
@@ -279,10 +281,12 @@ class _Run:
         charge(state, sender, transaction)
         give_watt(state, self.context.producer, transaction.fee_uwatt)
         execution.concern(sender.account)
+        effects_before = len(execution.effects)
         try:
             with state.transaction():
                 RULES[transaction.kind].apply(execution, sender.account, transaction.payload)
         except TransactionRefused as refused:
+            del execution.effects[effects_before:]
             execution.concerned = {sender.account: None}
             execution.note = ""
             return refused.refusal
@@ -305,6 +309,7 @@ class _Run:
     def finish(self) -> None:
         """Closes the epoch if it ends here, moves the tip, checks the sums. Errors: BrokenInvariant."""
         execution, context = self.execution, self.context
+        execution.index = None
         state = execution.state
         if context.height % execution.parameters.epoch_blocks == 0:
             decay_reputation(execution)
@@ -319,4 +324,11 @@ class _Run:
 
     def result(self, changes: dict[bytes, bytes | None]) -> BlockResult:
         """What to tell of the finished block."""
-        return BlockResult(changes=changes, receipts=tuple(self._receipts), history=tuple(self._history))
+        effects, count = tuple(self.execution.effects), len(self._receipts)
+        beside = (
+            HistoryEntry(effect.account, count + place, HISTORY_KIND + effect.kind)
+            for place, effect in enumerate(effects)
+        )
+        return BlockResult(
+            changes=changes, receipts=tuple(self._receipts), history=(*self._history, *beside), effects=effects
+        )

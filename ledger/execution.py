@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from ledger.effects import Effect
 from ledger.parameters import Parameters
 from ledger.records import PARAMETERS, TIP, Tip
 from ledger.state import State
@@ -25,7 +26,7 @@ class Execution:
     """One block's working set. ``height`` and ``time_ms`` are the block's.
 
     ``concerned`` and ``note`` belong to the transaction at hand: the accounts it touches, in order, and what to say in
-    its receipt.
+    its receipt; ``index`` is its place in the block, None before the first. ``effects`` are the whole block's.
     """
 
     state: State
@@ -35,6 +36,8 @@ class Execution:
     time_ms: int
     concerned: dict[bytes, None] = field(default_factory=dict)
     note: str = ""
+    index: int | None = None
+    effects: list[Effect] = field(default_factory=list)
 
     def concern(self, account: bytes) -> None:
         self.concerned[account] = None

@@ -123,7 +123,7 @@ def execute_row(
             raise FinalBlockInvalid(_cannot(prepared, str(error))) from error
         executed.append(one)
         skipped.append(tuple(opened.draw.leader_account(earlier) for earlier in range(prepared.block.header.view)))
-        effects.append(encode(Effects(receipts=one.result.receipts, draw=draw)))
+        effects.append(encode(Effects(receipts=one.result.receipts, draw=draw, accounts=one.result.effects)))
         header = prepared.block.header
         parent = Parent(header.height, prepared.hash, header.time_ms)
     changes = state.changes()

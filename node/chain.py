@@ -183,7 +183,8 @@ class NodeChain:
     def commit(self, executed: ExecutedBlock, certificate: Certificate) -> None:
         """Stores a block that ``execute`` or ``build`` returned for the open height. Errors: StorageError."""
         header = executed.block.header
-        effects = Effects(receipts=executed.result.receipts, draw=collect_draw_facts(self.store))
+        result = executed.result
+        effects = Effects(receipts=result.receipts, draw=collect_draw_facts(self.store), accounts=result.effects)
         assert effects.draw.height == header.height
         self.store.commit(
             CommittedBlock(

@@ -1,19 +1,26 @@
-"""What is stored beside a block: its receipts, and the facts by which its draw can be shown again."""
+"""What is stored beside a block: its receipts, what it did to accounts, and the facts by which its draw can be shown
+again.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ledger.block import Receipt
+from ledger.effects import Effect
 from ledger.encoding import Wire, decode
 from node.draw_facts import DrawFacts
 
-MAX_EFFECTS_BYTES: Final = 4 * 1024 * 1024
+MAX_EFFECTS_BYTES: Final = 64 * 1024 * 1024
+"""Strips enter many books at once: a block full of them has some 50,000 effects of 100 bytes each, and their fills."""
 
 
 class Effects(Wire, frozen=True):
+    """``accounts`` is empty where the block was adopted with its state: nothing vouches for it."""
+
     receipts: tuple[Receipt, ...]
     draw: DrawFacts
+    accounts: tuple[Effect, ...]
 
 
 def decode_effects(data: bytes) -> Effects:

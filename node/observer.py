@@ -22,6 +22,7 @@ from node.client.events import (
     TransactionFinal,
 )
 from node.client.models import Party, SkippedTurn, iso_time
+from node.market_observer import MarketObserver
 from node.views.reader import Reader
 from storage.interface import ChainView
 
@@ -40,6 +41,7 @@ class Observer:
         self._participation = {
             key: (candidate.epoch_counted, candidate.epoch_signed) for key, candidate in CANDIDATES.scan(state)
         }
+        self._market = MarketObserver(state)
 
     def block(
         self, reader: Reader, executed: ExecutedBlock, skipped: tuple[bytes, ...], finality_ms: int | None
@@ -78,7 +80,12 @@ class Observer:
                         accounts=concerned.get(index, []),
                     )
                 )
-        return events + self._absences(reader, executed) + self._changes(reader, executed)
+        return (
+            events
+            + self._absences(reader, executed)
+            + self._changes(reader, executed)
+            + self._market.block(reader, executed)
+        )
 
     def _reading(
         self, reader: Reader, transaction: Transaction, payload: SubmitReading, height: int

@@ -145,7 +145,7 @@ class StateRequest(Wire, frozen=True):
 
 
 class StateHead(Wire, frozen=True):
-    """The block after which the state stands, and what is stored beside it (``node.effects``)."""
+    """The block after which the state stands, and what is stored beside it (``node.effects``), but for ``accounts``."""
 
     stored: StoredBlock
     effects: bytes

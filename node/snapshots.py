@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from consensus.block import MAX_CERTIFICATE_BYTES, Certificate
 from ledger.committee import snapshot_height
 from ledger.encoding import EncodingError, decode, encode
+from node.effects import decode_effects
 from node.log import Log
 from node.protocol import (
     COMMITTEE,
@@ -191,4 +193,5 @@ def _head(view: ChainView, height: int) -> StateHead:
     assert block is not None
     assert certificate is not None
     assert effects is not None
-    return StateHead(StoredBlock(block=block, certificate=certificate), effects)
+    vouched_for = replace(decode_effects(effects), accounts=())
+    return StateHead(StoredBlock(block=block, certificate=certificate), encode(vouched_for))

@@ -28,6 +28,8 @@ from ledger.market.open_orders import (
     record_sales,
     release_order,
     remove_order,
+    tell_filled,
+    tell_released,
 )
 from ledger.market.terms import closing_ms, end_ms, feeders_of, put_feeders, tariff_of
 from ledger.records import MARKET_PERIODS, ORDERS, height_key
@@ -52,7 +54,7 @@ def close_books(execution: Execution) -> None:
             released += _hold_auction(execution, period, tariff)
             if ORDERS.get(state, key) is None:
                 continue  # it got something, and is taken out already
-        release_order(state, period, side, order.limit, number)
+        release_order(execution, period, side, order.limit, number)
         released += 1
 
 
@@ -76,12 +78,17 @@ def _trade(execution: Execution, period: int, tariff: Tariff) -> dict[int, int]:
         return {}
     price = clearing.price
     sales = [Sale(trade.seller, trade.buyer, trade.energy_wh, price, trade.rate) for trade in clearing.trades]
+    for number, sale in enumerate(sales, get_market(state, period).trades + 1):
+        tell_filled(execution, period, sale, number, (0, 0), tariff.retail)
     due = record_sales(execution, period, tariff, sales)
     put_feeders(state, period, feeders)
     back: dict[bytes, int] = defaultdict(int)
     for order in orders:
         if order.number in clearing.executed_wh:
-            back[order.member] += remove_order(state, period, order.side, order.limit, order.number)
+            locked = remove_order(state, period, order.side, order.limit, order.number)
+            back[order.member] += locked
+            order.left_wh -= clearing.executed_wh[order.number]
+            tell_released(execution, period, order, locked)
     assert set(due) <= set(back)
     for account in sorted(back):
         assert back[account] >= due[account], "an order's lock covers its trades"

@@ -5,6 +5,7 @@
 2. At a trade the period's escrow takes energy · (retail + rate): of the buyer energy · (price + rate), of the seller
    energy · (retail − price). What of the locks is left over goes back at once.
 3. Whatever of an order is neither traded nor open any more has given its lock back.
+4. What happens to an order is told as effects of its account.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from ledger.balances import give_watt
+from ledger.effects import Effect, EffectKind
 from ledger.encoding import MAX_INTEGER
 from ledger.execution import Execution
 from ledger.market.grid_fee import Place, Tariff, amount_uwatt, highest_fee_rate
@@ -42,6 +44,7 @@ from ledger.state import State
 _FIRST_NUMBER: Final = 1
 _NO_POSITION: Final = Position()
 _NO_TRADES: Final = MarketPeriod()
+_NOWHERE: Final = Place("", "")
 
 
 class Sale(NamedTuple):
@@ -134,10 +137,69 @@ def remove_order(state: State, period: int, side: Side, limit: int, number: int)
     return order.locked_uwatt
 
 
-def release_order(state: State, period: int, side: Side, limit: int, number: int) -> None:
+def release_order(execution: Execution, period: int, side: Side, limit: int, number: int) -> None:
     """Takes an open order out of the book and gives its lock back."""
-    account = get_order(state, period, side, limit, number).account
-    give_watt(state, account, remove_order(state, period, side, limit, number))
+    state = execution.state
+    order = get_order(state, period, side, limit, number)
+    give_watt(state, order.account, remove_order(state, period, side, limit, number))
+    tell_released(
+        execution, period, Order(number, order.account, _NOWHERE, side, limit, order.left_wh), order.locked_uwatt
+    )
+
+
+def tell_placed(execution: Execution, period: int, order: Order, energy_wh: int, locked_uwatt: int) -> None:
+    """``energy_wh``: with what was filled already; ``locked_uwatt``: what the rest holds."""
+    _tell(execution, EffectKind.ORDER_PLACED, period, order, energy_wh, -locked_uwatt)
+
+
+def tell_released(execution: Execution, period: int, order: Order, locked_uwatt: int) -> None:
+    _tell(execution, EffectKind.ORDER_RELEASED, period, order, order.left_wh, locked_uwatt)
+
+
+def _tell(
+    execution: Execution, kind: EffectKind, period: int, order: Order, energy_wh: int, balance_uwatt: int
+) -> None:
+    execution.effects.append(
+        Effect(
+            kind=kind,
+            transaction=execution.index,
+            account=order.member,
+            other=None,
+            period=period,
+            side=order.side,
+            order=order.number,
+            trade=0,
+            energy_wh=energy_wh,
+            price=order.limit,
+            rate=0,
+            balance_uwatt=balance_uwatt,
+        )
+    )
+
+
+def tell_filled(execution: Execution, period: int, sale: Sale, trade: int, freed: tuple[int, int], retail: int) -> None:
+    """To seller and buyer. ``freed``: what their orders' locks fell by, uwatt; 0 for what held none."""
+    parties = (
+        (Side.SELL, sale.seller, sale.buyer, sale.sell_order, retail - sale.price),
+        (Side.BUY, sale.buyer, sale.seller, sale.buy_order, sale.price + sale.rate),
+    )
+    for (side, account, other, order, due), freed_uwatt in zip(parties, freed, strict=True):
+        execution.effects.append(
+            Effect(
+                kind=EffectKind.ORDER_FILLED,
+                transaction=execution.index,
+                account=account,
+                other=other,
+                period=period,
+                side=side,
+                order=order,
+                trade=trade,
+                energy_wh=sale.energy_wh,
+                price=sale.price,
+                rate=sale.rate,
+                balance_uwatt=freed_uwatt - amount_uwatt(sale.energy_wh, due),
+            )
+        )
 
 
 def fill_order(state: State, period: int, tariff: Tariff, order: Order) -> int:

@@ -34,6 +34,8 @@ from ledger.market.open_orders import (
     record_sales,
     release_order,
     take_number,
+    tell_filled,
+    tell_placed,
 )
 from ledger.market.terms import (
     closing_ms,
@@ -115,7 +117,7 @@ def apply_cancel(execution: Execution, account: bytes, payload: CancelOrder) -> 
                 Refusal.UNKNOWN_ORDER, f"the account has no open order {order.number} of period {order.period}"
             )
         _require_not_closed(execution, order.period)
-        release_order(state, order.period, Side(own.side), own.limit, order.number)
+        release_order(execution, order.period, Side(own.side), own.limit, order.number)
 
 
 def check_quote(_: Transaction, payload: ReplaceQuote) -> None:
@@ -136,7 +138,7 @@ def apply_quote(execution: Execution, account: bytes, payload: ReplaceQuote) -> 
     trader = _require_trader(execution, account)
     _require_not_closed(execution, payload.period)
     for number, own in own_orders(execution.state, account, payload.period):
-        release_order(execution.state, payload.period, Side(own.side), own.limit, number)
+        release_order(execution, payload.period, Side(own.side), own.limit, number)
     for side, energy_wh, limit in (
         (Side.BUY, payload.buy_energy_wh, payload.buy_limit_uwatt_per_kwh),
         (Side.SELL, payload.sell_energy_wh, payload.sell_limit_uwatt_per_kwh),
@@ -158,11 +160,11 @@ def _place(execution: Execution, trader: _Trader, period: int, side: Side, energ
         _require_not_crossed(state, period, order)
     else:
         locked -= _match(execution, period, tariff, order)
+    kept = lock_uwatt(tariff, side, limit, order.left_wh)
     if order.left_wh:
-        kept = lock_uwatt(tariff, side, limit, order.left_wh)
         put_order(execution, period, order, energy_wh, kept)
-        locked -= kept
-    give_watt(state, trader.account, locked)
+    give_watt(state, trader.account, locked - kept)
+    tell_placed(execution, period, order, energy_wh, kept)
 
 
 def _match(execution: Execution, period: int, tariff: Tariff, taker: Order) -> int:
@@ -180,12 +182,15 @@ def _match(execution: Execution, period: int, tariff: Tariff, taker: Order) -> i
         execution.note = OWN_ORDER_NOTE
     if not fills:
         return 0
-    sales, freed = [], {}
+    sales, freed, told = [], {}, get_market(state, period).trades
     for maker, energy_wh, price, rate in fills:
         seller, buyer = (taker, maker) if taker.side is Side.SELL else (maker, taker)
         sales.append(Sale(seller.member, buyer.member, energy_wh, price, rate, seller.number, buyer.number))
         freed[maker.number] = maker
         execution.concern(maker.member)
+        unlocked = lock_uwatt(tariff, maker.side, maker.limit, energy_wh)
+        locks = (0, unlocked) if taker.side is Side.SELL else (unlocked, 0)
+        tell_filled(execution, period, sales[-1], told + len(sales), locks, tariff.retail)
     due = record_sales(execution, period, tariff, sales)
     put_feeders(state, period, feeders)
     for maker in freed.values():

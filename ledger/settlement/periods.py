@@ -24,6 +24,7 @@ from msgspec.structs import replace as replaced
 
 from ledger.balances import give_watt
 from ledger.block import BrokenInvariant
+from ledger.effects import Effect, EffectKind
 from ledger.execution import Execution, get_tip
 from ledger.market.grid_fee import amount_uwatt
 from ledger.market.terms import end_ms, feeders_of, gateway_of, place_of, tariff_of
@@ -119,7 +120,7 @@ def _settle(execution: Execution, period: int) -> None:
     _require_balance(period, settled)
     if gateway is not None:
         record_lines(state, cycle_of(execution, period), settled.lines)
-        _pay_from_escrow(state, period, agreed, settled)
+        _pay_from_escrow(execution, period, agreed, settled)
         _put_origins(state, period, settled.certificates)
     _attend_to_meters(execution, period, meterings, agreed, settled)
     SETTLED_PERIODS.put(state, _summary(execution, meterings, settled, minted), height_key(period))
@@ -192,8 +193,9 @@ def _require_balance(period: int, settled: Settled) -> None:
         )
 
 
-def _pay_from_escrow(state: State, period: int, agreed: Period, settled: Settled) -> None:
+def _pay_from_escrow(execution: Execution, period: int, agreed: Period, settled: Settled) -> None:
     """Escrow holds retail and grid fee of all that was sold. Errors: BrokenInvariant if it is not used up."""
+    state = execution.state
     market = MARKET_PERIODS.get(state, height_key(period))
     if market is None:
         return
@@ -210,6 +212,27 @@ def _pay_from_escrow(state: State, period: int, agreed: Period, settled: Settled
     MARKET_PERIODS.put(state, replaced(market, escrow_uwatt=0), height_key(period))
     for account in sorted(due):
         give_watt(state, account, due[account])
+        _tell_paid(execution, period, account, due[account], settled)
+
+
+def _tell_paid(execution: Execution, period: int, account: bytes, amount: int, settled: Settled) -> None:
+    member = settled.accounts.get(account)
+    execution.effects.append(
+        Effect(
+            kind=EffectKind.PERIOD_PAID,
+            transaction=None,
+            account=account,
+            other=None,
+            period=period,
+            side=0,
+            order=0,
+            trade=0,
+            energy_wh=0 if member is None else max(0, member.net_wh),
+            price=0,
+            rate=0,
+            balance_uwatt=amount,
+        )
+    )
 
 
 def _put_origins(state: State, period: int, certificates: Sequence[Certificate]) -> None:

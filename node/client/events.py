@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from node.client.models import Model, Party, SkippedTurn
+from node.client.models import Model, Party, SettledPeriod, SkippedTurn, Trade
 
 MAX_REPLAYED_BLOCKS: Final = 500
 
@@ -155,6 +155,51 @@ class Warned(Model, frozen=True, kw_only=True, tag="warning"):
     cleared: bool
 
 
+class TradeMade(Model, frozen=True, kw_only=True, tag="trade_made"):
+    """Energy changed hands in a final block: the tape of all trades, and the fills of one's own orders."""
+
+    trade: Trade
+
+
+class BookTop(Model, frozen=True, kw_only=True):
+    """A book's best prices after a block, None where nobody bids or asks, and its trades so far."""
+
+    period: int
+    best_bid_uwatt_per_kwh: int | None
+    best_ask_uwatt_per_kwh: int | None
+    last_price_uwatt_per_kwh: int | None
+    trades: int
+    energy_wh: int
+
+
+class BooksChanged(Model, frozen=True, kw_only=True, tag="books_changed"):
+    """Orders of these periods were placed, filled or taken out by a block. Once a block, ascending."""
+
+    height: int
+    books: list[BookTop]
+
+
+class BookClosed(Model, frozen=True, kw_only=True, tag="book_closed"):
+    """Gate closure: from this block on the period takes no orders."""
+
+    height: int
+    book: BookTop
+
+
+class AuctionCleared(Model, frozen=True, kw_only=True, tag="auction_cleared"):
+    """The period's auction was held, and energy was traded at one price."""
+
+    height: int
+    period: int
+    price_uwatt_per_kwh: int
+    trades: int
+    energy_wh: int
+
+
+class PeriodSettled(Model, frozen=True, kw_only=True, tag="period_settled"):
+    settled: SettledPeriod
+
+
 class Missed(Model, frozen=True, kw_only=True, tag="missed"):
     """More blocks passed than are replayed: read ``GET /v1/blocks`` for those up to ``up_to_height``."""
 
@@ -185,6 +230,11 @@ NodeEvent = (
     | ViewChanged
     | SyncProgress
     | Warned
+    | TradeMade
+    | BooksChanged
+    | BookClosed
+    | AuctionCleared
+    | PeriodSettled
     | Missed
     | Dropped
 )

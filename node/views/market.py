@@ -57,9 +57,13 @@ class Market:
         self.parameters = parameters = reader.parameters
         self.now_ms = now_ms
         self.settled_before = next_period(reader.state)
-        self.first_open = (now_ms + parameters.gate_closure_ms) // parameters.period_ms + 1
+        self.first_open = self.first_open_at(now_ms)
         self.last_open = now_ms // parameters.period_ms + parameters.forward_periods
         self._tariffs = [(int.from_bytes(key, "big"), tariff) for key, tariff in TARIFFS.scan(reader.state)]
+
+    def first_open_at(self, time_ms: int) -> int:
+        """The first period whose gate is not closed then."""
+        return (time_ms + self.parameters.gate_closure_ms) // self.parameters.period_ms + 1
 
     def tariff(self, period: int) -> models.Tariff:
         first, tariff = self._tariff(period)

@@ -10,6 +10,7 @@ import msgspec
 
 from consensus.block import Block
 from ledger.block import Receipt
+from ledger.effects import HISTORY_KIND, EffectKind
 from ledger.encoding import Wire
 from ledger.market.matching import Side
 from ledger.records import MeterKind, MeterRole, Role
@@ -109,27 +110,65 @@ def pending_view(reader: Reader, waiting: Iterable[Transaction], total: int) -> 
 
 
 def history_view(reader: Reader, account: bytes, before: tuple[int, int] | None, limit: int) -> models.TransactionPage:
-    """The account's transactions, newest first."""
+    """The account's transactions and what else happened to it, newest first."""
     items = reader.chain.history(account, before, limit)
     blocks: dict[int, tuple[Block, tuple[Receipt, ...]]] = {}
-    shown = []
+    shown, effects = [], []
     for item in items:
         if item.height == 0:
             continue  # the genesis has effects but no transactions
         if item.height not in blocks:
             blocks[item.height] = reader.block(item.height), reader.receipts(item.height)
         block, receipts = blocks[item.height]
+        if item.kind >= HISTORY_KIND:
+            effects.append(_effect_view(reader, block, item.position))
+            continue
         transaction = decode_transaction(block.transactions[item.position])
         shown.append(
             transaction_view(reader, transaction, (item.height, item.position, block, receipts[item.position]))
         )
     more = len(items) == limit
     return models.TransactionPage(
-        transactions=shown, next_before=f"{items[-1].height}:{items[-1].position}" if more else None
+        transactions=shown,
+        next_before=f"{items[-1].height}:{items[-1].position}" if more else None,
+        effects=effects,
+    )
+
+
+def _effect_view(reader: Reader, block: Block, index: int) -> models.AccountEffect:
+    """The effect at this place of its account's history."""
+    header = block.header
+    effect = reader.account_effects(header.height)[index - len(block.transactions)]
+    transaction = None if effect.transaction is None else decode_transaction(block.transactions[effect.transaction])
+    return models.AccountEffect(
+        height=header.height,
+        index=index,
+        time_ms=header.time_ms,
+        time=iso_time(header.time_ms),
+        kind=word(effect.kind, EffectKind),
+        transaction=None if transaction is None else transaction.id.hex(),
+        account=reader.party(effect.account),
+        other=None if effect.other is None else reader.party(effect.other),
+        period=effect.period,
+        side=word(effect.side, Side) if effect.side else None,
+        order=effect.order or None,
+        trade=effect.trade or None,
+        energy_wh=effect.energy_wh,
+        price_uwatt_per_kwh=effect.price if effect.side else None,
+        rate_uwatt_per_kwh=effect.rate if effect.trade else None,
+        balance_uwatt=effect.balance_uwatt,
     )
 
 
 def _final(reader: Reader, height: int, index: int) -> models.Transaction:
     block = reader.block(height)
     transaction = decode_transaction(block.transactions[index])
-    return transaction_view(reader, transaction, (height, index, block, reader.receipts(height)[index]))
+    view = transaction_view(reader, transaction, (height, index, block, reader.receipts(height)[index]))
+    return msgspec.structs.replace(
+        view,
+        effects=[
+            _effect_view(reader, block, place)
+            for place, effect in enumerate(reader.account_effects(height), len(block.transactions))
+            if effect.transaction == index
+        ],
+    )

@@ -30,6 +30,7 @@ from node.client.models.accounts import (
 from node.client.models.base import Model, Party, iso_time
 from node.client.models.chain import (
     Accepted,
+    AccountEffect,
     Block,
     BlockPage,
     BlockSummary,
@@ -98,6 +99,7 @@ from node.client.models.proofs import ProvenMember, StateProof, TransactionProof
 __all__ = [
     "Accepted",
     "Account",
+    "AccountEffect",
     "AdminRequest",
     "Backer",
     "Ban",

@@ -185,11 +185,40 @@ class Certificate(Model, frozen=True, kw_only=True):
     raw: str
 
 
+class AccountEffect(Model, frozen=True, kw_only=True):
+    """What a block did to an account beside what its transactions say. ``balance_uwatt``: what the account's WATT rose
+    or fell by. It stands at ``index`` of the account's history in the block, behind the block's transactions.
+
+    ``kind``: ``order_placed`` (``order`` got its number; what was not filled at once is locked for), ``order_filled``
+    (``energy_wh`` traded with ``other``), ``order_released`` (what was left of it was taken out, its lock came back),
+    ``period_paid`` (settlement paid the escrow out). ``transaction`` is None for what the block itself did: at gate
+    closure and settlement. ``order`` is None where an auction paired members.
+    """
+
+    height: int
+    index: int
+    time_ms: int
+    time: str
+    kind: str
+    transaction: str | None
+    account: Party
+    other: Party | None
+    period: int
+    side: str | None
+    order: int | None
+    trade: int | None
+    energy_wh: int
+    price_uwatt_per_kwh: int | None
+    rate_uwatt_per_kwh: int | None
+    balance_uwatt: int
+
+
 class Transaction(Model, frozen=True, kw_only=True):
     """A transaction, decoded. ``payload`` has its kind's fields by name, keys in hex, accounts as ``Party`` objects.
 
     ``state``: ``pending`` (in this node's mempool) or ``final``. ``sender`` is the account that pays; ``signed_by``
-    says with which key: ``account``, ``node_key`` or ``meter``. ``refusal`` is None if it took effect.
+    says with which key: ``account``, ``node_key`` or ``meter``. ``refusal`` is None if it took effect. ``effects`` are
+    given only where one transaction is asked for.
     """
 
     id: str
@@ -211,6 +240,7 @@ class Transaction(Model, frozen=True, kw_only=True):
     time: str | None
     refusal: str | None
     note: str | None
+    effects: list[AccountEffect] = msgspec.field(default_factory=list)
 
 
 class ContradictingStatement(Model, frozen=True, kw_only=True):
@@ -253,10 +283,13 @@ class EvidenceList(Model, frozen=True, kw_only=True):
 
 
 class TransactionPage(Model, frozen=True, kw_only=True):
-    """``next_before`` is ``height:index``, to be sent back as ``before``."""
+    """Transactions that concern an account, and what blocks did to it beside, both newest first: by height and index
+    they make one list. ``next_before`` is ``height:index``, to be sent back as ``before``.
+    """
 
     transactions: list[Transaction]
     next_before: str | None
+    effects: list[AccountEffect] = msgspec.field(default_factory=list)
 
 
 class PendingPage(Model, frozen=True, kw_only=True):
