@@ -1,10 +1,11 @@
 """Carries out a block on a state: the one way in which the ledger changes.
 
 1. Whoever calls has verified every signature (``Transaction.has_valid_signature``) and the facts of the context.
-2. First the turn is accounted for (``turns``); then books are closed (``market.closing``) and at most one period is
-   settled (``settlement.periods``); then the transactions take effect one by one, in the prescribed order;
-   at an epoch's last block reputation decays, the committee snapshot is taken, old readings are forgotten; then the tip
-   moves on; last the sums are checked (``conservation``).
+2. First the turn is accounted for (``turns``); then books are closed (``market.closing``), at most one period is
+   settled (``settlement.periods``), and unpaid bills come into arrears (``billing.upkeep``); then the transactions take
+   effect one by one, in the prescribed order; at an epoch's last block reputation decays, the committee snapshot is
+   taken, old readings and bill lines are forgotten; then the tip moves on; last the sums are checked
+   (``conservation``).
 3. Prescribed order: readings by (period, meter, id); then senders by SHA-256(beacon ‖ sender), each by nonce.
 4. A transaction that can never be valid, a reading that is refused, and an envelope that is wrong or cannot be paid
    make the block invalid. A transaction that is refused for any other reason takes its fee and its nonce, changes
@@ -19,6 +20,8 @@ from typing import Any, Final
 
 from ledger import evidence, registry, transfers, votes
 from ledger.balances import give_watt
+from ledger.billing import recording
+from ledger.billing.upkeep import forget_lines, note_arrears
 from ledger.block import BlockContext, BlockResult, HistoryEntry, InvalidBlock, Receipt
 from ledger.committee import take_snapshot
 from ledger.conservation import check_block
@@ -42,6 +45,7 @@ RULES: Final[dict[Kind, Rule[Any]]] = {
     **votes.RULES,
     **evidence.RULES,
     **orders.RULES,
+    **recording.RULES,
 }
 MAX_NONCE_GAP: Final = 64
 OTHERS_PART: Final = 4
@@ -244,6 +248,7 @@ class _Run:
         take_turn(self.execution, context)
         close_books(self.execution)
         settle_due(self.execution)
+        note_arrears(self.execution)
 
     def require_size(self, transactions: Sequence[Transaction]) -> None:
         """Errors: InvalidBlock."""
@@ -316,6 +321,7 @@ class _Run:
             take_snapshot(execution)
             restart_participation(execution)
             prune_readings(execution)
+            forget_lines(execution)
         TIP.put(
             state,
             Tip(height=context.height, time_ms=context.time_ms, seed=context.seed, previous_producer=context.producer),

@@ -63,6 +63,7 @@ class Parameters(Wire, frozen=True):
     standard_load_w: Unsigned = 400  # the mean of the standard profile, for who is silent and was never metered
     billing_cycle_periods: Unsigned = 2_880
     history_periods: Unsigned = 3_360  # how long trades and certificates of origin stay in the state
+    payment_term_ms: Unsigned = 14 * 86_400_000  # from when a bill is recorded until it is in arrears
 
 
 # name → (smallest, largest) value a genesis or a vote of the members may set
@@ -112,6 +113,7 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "standard_load_w": (0, 10**6),
     "billing_cycle_periods": (1, 100_000),
     "history_periods": (1, 100_000),
+    "payment_term_ms": (1_000, 366 * 86_400_000),
 }
 
 

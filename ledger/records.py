@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 from typing import Final
 
-from ledger.encoding import BasisPoints, Bytes32, Unsigned, Wire
+from ledger.encoding import BasisPoints, Bytes32, Integer, Unsigned, Wire
 from ledger.market.grid_fee import Tariff
 from ledger.parameters import Parameters
 from ledger.state import Table
@@ -316,6 +316,70 @@ class BillLine(Wire, frozen=True):
     fee_uwatt: Unsigned
 
 
+class CycleMember(Wire, frozen=True):
+    """Key: cycle (u64) ‖ member. What a member's periods of the cycle came to so far, corrections included; also the
+    gateway's, whose own energy is none.
+
+    ``import_wh`` and ``export_wh`` are its registers' or estimated, ``received_wh`` and ``delivered_wh`` what its lines
+    say; paid and received is what settlement took from escrow. The costs are what the member would have paid, less what
+    it would have earned, with the utility alone and with a plain sharing key (``settlement.comparison``).
+    """
+
+    periods: Unsigned = 0
+    estimated_periods: Unsigned = 0
+    import_wh: Integer = 0
+    export_wh: Integer = 0
+    received_wh: Unsigned = 0
+    delivered_wh: Unsigned = 0
+    escrow_paid_uwatt: Unsigned = 0
+    escrow_received_uwatt: Unsigned = 0
+    utility_cost_uwatt: Integer = 0
+    sharing_cost_uwatt: Integer = 0
+
+
+class Claim(Wire, frozen=True):
+    """Key: cycle (u64) ‖ member ‖ counterparty. What the cycle's lines that no escrow has paid leave between the two,
+    seen by the member: it owes, and it is owed. Kept from both sides.
+    """
+
+    owed_uwatt: Unsigned = 0
+    due_uwatt: Unsigned = 0
+
+
+class Bill(Wire, frozen=True):
+    """Key: cycle (u64) ‖ member. Recorded once. Claims are set off by counterparty: ``to_pay_uwatt`` is what is left
+    for all to whom the member owes more than they owe it, ``to_receive_uwatt`` what is left to get from the others.
+    ``paid_height`` is 0 until it is paid; a bill that leaves nothing to pay is paid when it is recorded.
+    """
+
+    recorded_height: Unsigned
+    due_ms: Unsigned
+    to_pay_uwatt: Unsigned
+    to_receive_uwatt: Unsigned
+    paid_height: Unsigned
+
+
+class BillingCycle(Wire, frozen=True):
+    """Key: cycle (u64). A cycle whose bills are being recorded or paid, or whose lines are still kept."""
+
+    members: Unsigned
+    recorded: Unsigned
+    unpaid: Unsigned
+
+
+class DueBill(Wire, frozen=True):
+    """Key: ``Bill.due_ms`` (u64) ‖ cycle (u64) ‖ member. An unpaid bill that is not in arrears yet."""
+
+    amount_uwatt: Unsigned
+
+
+class Arrears(Wire, frozen=True):
+    """Key: member ‖ cycle (u64). An unpaid bill past its due time, first seen so by the block at ``since_height``."""
+
+    amount_uwatt: Unsigned
+    since_height: Unsigned
+
+
 class Origin(Wire, frozen=True):
     """A certificate: energy of this period, produced by one member and used by another. ``storage_wh`` of it came out
     of a storage.
@@ -437,6 +501,12 @@ OWN_ORDERS: Final = Table(0x53, OwnOrder)
 POSITIONS: Final = Table(0x54, Position)
 FEEDER_FLOWS: Final = Table(0x55, FeederFlow)
 TRADES: Final = Table(0x56, MarketTrade)
+CYCLE_MEMBERS: Final = Table(0x70, CycleMember)
+CLAIMS: Final = Table(0x71, Claim)
+BILLS: Final = Table(0x72, Bill)
+BILLING_CYCLES: Final = Table(0x73, BillingCycle)
+DUE_BILLS: Final = Table(0x74, DueBill)
+ARREARS: Final = Table(0x75, Arrears)
 
 
 def height_key(height: int) -> bytes:

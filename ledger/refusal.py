@@ -71,6 +71,13 @@ class Refusal(StrEnum):
     TOO_MANY_TRADES = "too_many_trades"
     SELF_TRADE = "self_trade"
     UNKNOWN_ORDER = "unknown_order"
+    # bills
+    CYCLE_OPEN = "cycle_open"
+    UNKNOWN_CYCLE = "unknown_cycle"
+    UNKNOWN_PAGE = "unknown_page"
+    BILLS_RECORDED = "bills_recorded"
+    BILL_NOT_RECORDED = "bill_not_recorded"
+    BILL_PAID = "bill_paid"
     # votes and turns
     NOT_A_CANDIDATE = "not_a_candidate"
     CANDIDATE_EXPELLED = "candidate_expelled"
@@ -93,6 +100,8 @@ RETRY_MAY_HELP: Final = frozenset(
         Refusal.PERIOD_NOT_ENDED,
         Refusal.SAMPLED_AFTER_BLOCK,
         Refusal.BOOK_NOT_OPEN,
+        Refusal.CYCLE_OPEN,
+        Refusal.BILL_NOT_RECORDED,
     }
 )
 """Refusals of the moment: the same bytes may be accepted later. All others need a different transaction or a different

@@ -62,6 +62,8 @@ class Kind(IntEnum):
     PLACE_ORDER = 64
     CANCEL_ORDER = 65
     REPLACE_QUOTE = 66
+    RECORD_BILLS = 112
+    PAY_BILL = 113
 
     @property
     def word(self) -> str:
@@ -198,6 +200,19 @@ class ReplaceQuote(Wire, frozen=True):
     sell_limit_uwatt_per_kwh: Unsigned
 
 
+class RecordBills(Wire, frozen=True):
+    """Writes the bills of one page, 64 members in order of their ids, of a closed cycle; by anyone."""
+
+    cycle: Unsigned
+    page: Unsigned
+
+
+class PayBill(Wire, frozen=True):
+    """Pays all that the sender's recorded bill of a cycle leaves to pay."""
+
+    cycle: Unsigned
+
+
 Payload = (
     Transfer
     | RegisterMember
@@ -212,6 +227,8 @@ Payload = (
     | PlaceOrder
     | CancelOrder
     | ReplaceQuote
+    | RecordBills
+    | PayBill
 )
 
 PAYLOADS: Final[dict[Kind, type[Payload]]] = {
@@ -228,6 +245,8 @@ PAYLOADS: Final[dict[Kind, type[Payload]]] = {
     Kind.PLACE_ORDER: PlaceOrder,
     Kind.CANCEL_ORDER: CancelOrder,
     Kind.REPLACE_QUOTE: ReplaceQuote,
+    Kind.RECORD_BILLS: RecordBills,
+    Kind.PAY_BILL: PayBill,
 }
 KIND_OF: Final = {payload: kind for kind, payload in PAYLOADS.items()}
 NODE_KEY_KINDS: Final = frozenset({Kind.REJOIN, Kind.REPORT_EQUIVOCATION})

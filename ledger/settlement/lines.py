@@ -1,15 +1,16 @@
 """What is owed, summed up for the bills: by cycle, debtor, creditor, title, price and kind.
 
 A cycle is a range of ``billing_cycle_periods`` periods; a line belongs to the cycle of its period, a correction to the
-one that is open when it is made.
+one that is open when it is made. ``cycle_sums`` keeps up what the lines come to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ledger.execution import Execution
 from ledger.records import BILL_LINES, SETTLEMENT_PROGRESS, BillLine, LineKind, height_key
+from ledger.settlement.cycle_sums import add_lines
 from ledger.settlement.settle import Line
 from ledger.state import State
 
@@ -32,7 +33,7 @@ def next_period(state: State) -> int:
     return progress.next_period
 
 
-def record_lines(state: State, cycle: int, lines: Iterable[Line], kind: LineKind | None = None) -> None:
+def record_lines(state: State, cycle: int, lines: Sequence[Line], kind: LineKind | None = None) -> None:
     """Adds lines to a cycle's sums. ``kind`` None: metered or estimated, as each line says."""
     sums: dict[_Key, tuple[int, int, int]] = {}
     for line in lines:
@@ -52,3 +53,4 @@ def record_lines(state: State, cycle: int, lines: Iterable[Line], kind: LineKind
             ),
             *place,
         )
+    add_lines(state, cycle, lines)

@@ -53,6 +53,7 @@ from ledger.records import (
     Silence,
     height_key,
 )
+from ledger.settlement.cycle_sums import add_period
 from ledger.settlement.lines import cycle_of, next_period, record_lines
 from ledger.settlement.minting import mint_for_reading
 from ledger.settlement.settle import Certificate, Connection, Period, Settled, Trade, settle
@@ -120,6 +121,7 @@ def _settle(execution: Execution, period: int) -> None:
     _require_balance(period, settled)
     if gateway is not None:
         record_lines(state, cycle_of(execution, period), settled.lines)
+        add_period(state, cycle_of(execution, period), agreed)
         _pay_from_escrow(execution, period, agreed, settled)
         _put_origins(state, period, settled.certificates)
     _attend_to_meters(execution, period, meterings, agreed, settled)

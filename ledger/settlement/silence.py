@@ -29,6 +29,8 @@ from ledger.records import (
     Silence,
     height_key,
 )
+from ledger.settlement.comparison import gap_cost, late_cost
+from ledger.settlement.cycle_sums import add_correction
 from ledger.settlement.lines import open_cycle, record_lines
 from ledger.settlement.residual import Correction, Gap, Silent, gap_of, gap_reading, joined, late_reading
 from ledger.settlement.settle import Line
@@ -100,13 +102,24 @@ def correct(execution: Execution, member: bytes, period: int, reading: Reading) 
     if reading.periods == 1:
         assert len(covered) == 1
         corrections = late_reading(covered[0], reading.exported_wh, reading.imported_wh)
+        covered_wh = covered[0].estimate_wh
+        cost_uwatt = late_cost(covered[0], reading.exported_wh, reading.imported_wh)
     else:
         gap = _with_long_silence(state, member, gap_of(covered))
         LONG_SILENCES.delete(state, member)
         corrections = gap_reading(gap, reading.exported_wh, reading.imported_wh)
         covered_wh = gap.estimate_wh
-        assert sum(one.energy_wh for one in corrections) == reading.imported_wh - covered_wh - reading.exported_wh
+        cost_uwatt = gap_cost(gap, reading.exported_wh, reading.imported_wh)
+    assert sum(one.energy_wh for one in corrections) == reading.imported_wh - covered_wh - reading.exported_wh
     _record(execution, member, corrections)
+    add_correction(
+        state,
+        open_cycle(execution),
+        member,
+        import_wh=reading.imported_wh - covered_wh,
+        export_wh=reading.exported_wh,
+        cost_uwatt=cost_uwatt,
+    )
 
 
 def _record(execution: Execution, member: bytes, corrections: list[Correction]) -> None:

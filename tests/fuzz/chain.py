@@ -39,6 +39,8 @@ from ledger.transactions import (
     VERSION,
     CastVotes,
     Kind,
+    PayBill,
+    RecordBills,
     RegisterMember,
     RegisterMeter,
     Rejoin,
@@ -187,6 +189,8 @@ def _ledger() -> tuple[Sequence[bytes], Feed]:
         (7, ReportEquivocation(bob.node.public_key, first, second)),
         (8, reading),
         (6, chain.delegate("george").payload),
+        (3, RecordBills(cycle=0, page=1)),
+        (3, PayBill(cycle=0)),
     ]
     kinds = {type(payload).__name__: kind for kind in Kind for _, payload in payloads if _is(kind, payload)}
     golden = [encode((who, 0, FEE_UWATT, 50, int(kinds[type(payload).__name__]), payload)) for who, payload in payloads]

@@ -45,8 +45,10 @@ from ledger.transactions import (
     CastVotes,
     DelegateNodeKey,
     OrderReference,
+    PayBill,
     Payload,
     PlaceOrder,
+    RecordBills,
     RegisterMember,
     RegisterMeter,
     Rejoin,
@@ -58,6 +60,7 @@ from ledger.transactions import (
     WithdrawVotes,
     decode_transaction,
 )
+from tests.ledger.billing.sums import require_balanced_bills
 from tests.ledger.neighbourhood import (
     PARAMETERS,
     PERIOD_MS,
@@ -114,6 +117,9 @@ class Street(RuleBasedStateMachine):
             grid_fee_model=int(fee_model),
             forward_periods=12,
             max_open_orders=6,
+            billing_cycle_periods=3,
+            history_periods=4,
+            payment_term_ms=15_000,
         )
         genesis = make_genesis(
             HOMES,
@@ -292,6 +298,14 @@ class Street(RuleBasedStateMachine):
         period = self.street.time_ms // PERIOD_MS + ahead
         self.offer(name, ReplaceQuote(period, 10 * lots, 100 * bid, 10 * (60 - lots), 100 * (bid + lots % 3)))
 
+    @rule(sender=people, back=st.integers(-1, 3), page=st.sampled_from([0, 0, 0, 1]), payer=people)
+    def bill(self, sender: str, back: int, page: int, payer: str) -> None:
+        """Most often one that is closed, and somebody pays it."""
+        cycle = next_period(self.street.state) // 3 - back
+        self.offer(sender, RecordBills(cycle=cycle, page=page))
+        self.offer(payer, PayBill(cycle=cycle))
+        self.offer(sender, PayBill(cycle=cycle - 1))
+
     @rule(
         name=people,
         nonce=st.integers(0, 70),
@@ -400,6 +414,10 @@ class Street(RuleBasedStateMachine):
             gateway_wh = settled.drawn_wh + settled.shortfall_wh - settled.fed_in_wh - settled.excess_wh
             assert gateway_wh == settled.import_wh - settled.export_wh
             assert settled.certified_wh <= min(settled.import_wh, settled.export_wh)
+
+    @invariant()
+    def bills_add_up(self) -> None:
+        require_balanced_bills(self.street.state)
 
     @invariant()
     def readings_never_outgrow_the_window(self) -> None:

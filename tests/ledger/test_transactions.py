@@ -23,9 +23,11 @@ from ledger.transactions import (
     DelegateNodeKey,
     Kind,
     OrderReference,
+    PayBill,
     Payload,
     PhaseSample,
     PlaceOrder,
+    RecordBills,
     RegisterMember,
     RegisterMeter,
     Rejoin,
@@ -85,6 +87,8 @@ EXAMPLES: dict[Kind, Payload] = {
         sell_energy_wh=300,
         sell_limit_uwatt_per_kwh=140_000,
     ),
+    Kind.RECORD_BILLS: RecordBills(cycle=675, page=3),
+    Kind.PAY_BILL: PayBill(cycle=675),
 }
 
 

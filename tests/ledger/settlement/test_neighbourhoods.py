@@ -25,6 +25,7 @@ from ledger.records import (
 from ledger.settlement.lines import next_period
 from ledger.settlement.titles import PAID_FROM_ESCROW, Title
 from ledger.transactions import PlaceOrder, Transaction
+from tests.ledger.billing.sums import require_balanced_bills
 from tests.ledger.neighbourhood import (
     PARAMETERS,
     PERIOD_MS,
@@ -45,7 +46,11 @@ class Life:
     def __init__(self, seed: int, mechanism: Mechanism, fee_model: FeeModel) -> None:
         self.rng = random.Random(seed)
         parameters = replace(
-            PARAMETERS, market_mechanism=int(mechanism), grid_fee_model=int(fee_model), max_open_orders=32
+            PARAMETERS,
+            market_mechanism=int(mechanism),
+            grid_fee_model=int(fee_model),
+            max_open_orders=32,
+            billing_cycle_periods=5,
         )
         genesis = make_genesis(
             HOMES,
@@ -108,6 +113,7 @@ def test_random_lives(mechanism: Mechanism, fee_model: FeeModel) -> None:
         for _ in range(PERIODS):
             life.pass_period()
             check_escrow(life.street)
+            require_balanced_bills(life.street.state)
         street = life.street
         for name in HOMES:  # in the end every meter is read
             if life.unread[name]:
