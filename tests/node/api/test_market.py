@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from ledger.market.matching import Side
+from ledger.settlement.lines import next_period
+from ledger.state import State
 from ledger.transactions import CancelOrder, OrderReference, Payload, PlaceOrder
 from node.client.errors import ApiProblem
+from node.client.events import BookClosed, BooksChanged, NodeEvent, PeriodSettled, TradeMade, Warned
 from node.client.models import Problem
 from node.views.market import Market
 from node.views.reader import Reader
@@ -47,6 +50,11 @@ def trading(home: Household) -> int:
     place(home, "bob", buy(period, 200, 250_000))
     place(home, "carla", buy(period, 100, 150_000))
     return period
+
+
+def settled_before(home: Household) -> int:
+    with home.chain.snapshot() as view:
+        return next_period(State(view))
 
 
 async def problem_of(question: Awaitable[Any]) -> Problem:
@@ -206,11 +214,8 @@ async def test_settled_periods_prices_and_feeders(tmp_path: Path) -> None:
         home.produce([home.made.read(who, 0, 0, period=period - 1) for who in ("bob", "george")], time_ms=starts_ms)
         used, made = home.made.read("bob", 400, 0, period=period), home.made.read("george", 0, 900, period=period)
         home.produce([used, made], time_ms=ends_ms)
-        while home.now_ms < ends_ms + 120 * parameters.period_ms:
+        while settled_before(home) <= period:
             home.produce()
-            with home.chain.snapshot() as view:
-                if Market(Reader(view, home), home.now_ms).settled_before > period:
-                    break
         async with served(tmp_path, home) as serving:
             client = serving.client
             # When
@@ -250,6 +255,74 @@ async def test_feeders_show_what_is_left(tmp_path: Path) -> None:
             assert not oak.congested
             tariffs = (await serving.client.tariffs()).tariffs
             assert [tariff.first_period for tariff in tariffs] == [0]
+
+
+async def test_a_transaction_says_which_numbers_its_orders_got_and_what_was_filled(tmp_path: Path) -> None:
+    with household(tmp_path) as home:
+        period = trading(home)
+        taken = home.made.sign("carla", buy(period, 400, 210_000))
+        home.produce([taken])
+        async with served(tmp_path, home) as serving:
+            # When
+            effects = (await serving.client.transaction(taken.id.hex())).effects
+            # Then: 300 Wh of george's first order, and a rest that is locked for
+            sold, bought, placed = effects
+            assert [one.kind for one in effects] == ["order_filled", "order_filled", "order_placed"]
+            assert (sold.account.name, sold.order, sold.side) == ("george", 1, "sell")
+            assert (bought.account.name, bought.other and bought.other.name, bought.order) == ("carla", "george", 6)
+            assert (bought.energy_wh, bought.price_uwatt_per_kwh, bought.trade) == (300, 200_000, 2)
+            assert bought.rate_uwatt_per_kwh is not None
+            assert bought.balance_uwatt == -300 * (200_000 + bought.rate_uwatt_per_kwh) // 1_000
+            assert (placed.order, placed.energy_wh, placed.price_uwatt_per_kwh) == (6, 400, 210_000)
+            assert placed.balance_uwatt == -(await serving.client.open_orders("carla")).orders[1].locked_uwatt
+            # And george's history has his fill, beside the transaction that caused it
+            history = await serving.client.history("george")
+            assert history.effects[0] == sold
+            assert history.transactions[0].id == taken.id.hex()
+            # And what its market moved, with its fees, is what his balance lacks
+            moved = sum(one.balance_uwatt for one in history.effects)
+            own = [one for one in history.transactions if one.sender.name == "george"]
+            produced = sum(block.block.header.producer == home.made.home("george").id for block in home.made.blocks)
+            assert moved < 0
+            assert produced <= len(home.made.blocks)
+            assert (await serving.client.account("george")).watt_uwatt >= 10**9 + moved - 1_000 * len(own)
+
+
+async def test_what_happens_on_the_market_is_told_once(tmp_path: Path) -> None:
+    with household(tmp_path) as home, home.events.subscribe() as events:
+        period = trading(home)
+        parameters = home.made.open.parameters
+        closing = (period * parameters.period_ms) - parameters.gate_closure_ms
+        # When the book closes, and much later the period is settled
+        home.produce(time_ms=closing)
+        home.produce(time_ms=(period + 1) * parameters.period_ms)
+        while settled_before(home) <= period:
+            home.produce()
+        # Then
+        end = Warned(text="that was all", cleared=False)
+        home.events.publish(end)
+        told: list[NodeEvent] = []
+        while end not in told:
+            event = await events.next()
+            assert event is not None
+            told.append(event)
+        (trade,) = [event.trade for event in told if isinstance(event, TradeMade)]
+        assert (trade.period, trade.seller.name, trade.buyer.name) == (period, "george", "bob")
+        assert (trade.energy_wh, trade.price_uwatt_per_kwh, trade.value_uwatt) == (200, 200_000, 40_000)
+        changed = [event for event in told if isinstance(event, BooksChanged)]
+        assert [[book.period for book in event.books] for event in changed[:3]] == [
+            [period, period + 1],
+            [period],
+            [period],
+        ]
+        assert (changed[1].books[0].trades, changed[1].books[0].best_ask_uwatt_per_kwh) == (1, 200_000)
+        closed = [event for event in told if isinstance(event, BookClosed)]
+        assert [event.book.period for event in closed] == sorted({event.book.period for event in closed})
+        (own,) = [event.book for event in closed if event.book.period == period]
+        assert (own.trades, own.last_price_uwatt_per_kwh, own.best_ask_uwatt_per_kwh) == (1, 200_000, None)
+        settled = [event.settled for event in told if isinstance(event, PeriodSettled)]
+        assert [one.period for one in settled] == sorted({one.period for one in settled})
+        assert next(one for one in settled if one.period == period).trade_wh == 200
 
 
 async def test_overview_of_all_periods_is_quick(tmp_path: Path) -> None:
