@@ -9,9 +9,9 @@
 3. Load takes the values of those moments. Production takes m's value and adds how much it rose or fell in each of them:
    so it follows the weather of the hour and the sun of the day. Neither is negative, and production is never above the
    largest of the candidates and of m by more than a tenth.
-4. With fewer than ``FEWEST`` candidates (the first day) the load is the standard household's profile at that hour,
-   spread as households spread, if the owner knows the year's consumption; production is what it was last, or less. If
-   even that is unknown there is no forecast.
+4. With fewer than ``NEAREST`` candidates, in the first days, others stand beside them: the standard household's profile
+   at that hour, spread as households spread, and production as it is now, a half to nearly twice. For that the owner
+   has to know the year's consumption; else there is no forecast yet.
 5. Surplus = production − load, every pair alike: what makes a load high has little to do with the clouds.
 """
 
@@ -28,14 +28,13 @@ from ledger.settlement.silence import STANDARD_PROFILE_PERCENT
 HISTORY_DAYS: Final = 7
 WINDOW: Final = 5
 NEAREST: Final = 24
-FEWEST: Final = 12
 PRODUCTION_SCENARIOS: Final = 8
 DAYS_PER_YEAR: Final = 365
 WH_PER_KWH: Final = 1_000
 MORE_THAN_SEEN_PERCENT: Final = 110
 STANDARD_SPREAD_PERCENT: Final = (25, 40, 50, 60, 70, 80, 95, 115, 145, 180, 240)
 """Quarter hours of a household in percent of its profile's hour: the deciles of SimBench's H0 profiles."""
-FIRST_DAY_PRODUCTION_PERCENT: Final = (50, 70, 80, 90, 95, 100, 100, 105)
+PERSISTENCE_PERCENT: Final = (50, 65, 80, 90, 100, 115, 140, 180)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,14 @@ def forecast(history: Sequence[Measured], period: int, terms: Terms, yearly_kwh:
         return None
     moments = _moments(history, period, terms.periods_per_day)
     now = history[-1]
-    if len(moments) < FEWEST:
-        return _first_day(now, period, terms, yearly_kwh)
     loads = _loads(moments, now.load_wh)
-    production = _productions(moments, now.production_wh)
-    return _combined(period, loads, production)
+    productions = _productions(moments, now.production_wh)
+    if len(moments) < NEAREST:
+        if yearly_kwh is None:
+            return None
+        loads += _standard_loads(yearly_kwh, period, terms)
+        productions += [now.production_wh * percent // 100 for percent in PERSISTENCE_PERCENT]
+    return _combined(period, loads, productions)
 
 
 def _moments(history: Sequence[Measured], period: int, periods_per_day: int) -> list[tuple[Measured, Measured]]:
@@ -106,7 +108,7 @@ def _loads(moments: Sequence[tuple[Measured, Measured]], now_wh: int) -> list[in
 
 def _productions(moments: Sequence[tuple[Measured, Measured]], now_wh: int) -> list[int]:
     pairs = [(earlier.production_wh, following.production_wh) for earlier, following in moments]
-    most_wh = max(now_wh, *(then_wh for _, then_wh in pairs)) * MORE_THAN_SEEN_PERCENT // 100
+    most_wh = max([now_wh, *(then_wh for _, then_wh in pairs)]) * MORE_THAN_SEEN_PERCENT // 100
     if not most_wh:
         return [0]
     nearest = _nearest(pairs, now_wh)
@@ -117,14 +119,10 @@ def _nearest(pairs: Sequence[tuple[int, int]], now_wh: int) -> list[tuple[int, i
     return sorted(pairs, key=lambda pair: abs(pair[0] - now_wh))[:NEAREST]
 
 
-def _first_day(now: Measured, period: int, terms: Terms, yearly_kwh: int | None) -> Forecast | None:
-    if yearly_kwh is None:
-        return None
+def _standard_loads(yearly_kwh: int, period: int, terms: Terms) -> list[int]:
     mean_wh = yearly_kwh * WH_PER_KWH // (DAYS_PER_YEAR * terms.periods_per_day)
     usual_wh = mean_wh * STANDARD_PROFILE_PERCENT[terms.hour(period)] // 100
-    loads = [usual_wh * percent // 100 for percent in STANDARD_SPREAD_PERCENT]
-    production = [now.production_wh * percent // 100 for percent in FIRST_DAY_PRODUCTION_PERCENT]
-    return _combined(period, loads, production)
+    return [usual_wh * percent // 100 for percent in STANDARD_SPREAD_PERCENT]
 
 
 def _combined(period: int, loads: list[int], production: list[int]) -> Forecast:

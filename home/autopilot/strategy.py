@@ -9,16 +9,17 @@ Let s be a period's surplus, in all its forecast values, P their share above x, 
 2. *The newsvendor's worth.* The lot that ends at x is worth to a seller P · o_s + (1 − P) · retail, since what is sold
    and not produced is paid at retail; to a buyer P · o_b + (1 − P) · feed-in − fee, since what is bought and not used
    goes at feed-in, fee lost. (Edgeworth 1888; Arrow, Harris and Marschak 1951; for energy Pinson et al. 2007.)
-3. *The expected price* lies between what sellers and buyers have without a trade: e = o_s + (o_b − fee − o_s) · I² /
-   (E² + I²), with the neighbourhood's E and I of rule 1. Where there is plenty the sellers' worth makes the price,
-   where there is want the buyers'. (Pricing by the ratio of supply to demand: Liu et al. 2017.)
+3. *The expected price* lies between what sellers and buyers have without a trade: e = o_s + (o_b − fee − o_s) · I /
+   (E + I), with the neighbourhood's E and I of rule 1, halfway where they are unknown. Where there is plenty the
+   sellers' alternative makes the price, where there is want the buyers'. (By the ratio of supply to demand: Liu et al.
+   2017.)
 4. *Quantity*: every lot worth more than e to a buyer, less than e to a seller, but none that is less likely than
-   ``LEAST_PERMILLE``, and within the owner's limits, the export nameplate and the tokens at hand. *Limit*: halfway
-   between e and the mean worth of all its lots: so both sides gain and meet, and no trade costs more than it is worth.
+   ``LEAST_PERMILLE``, and within the owner's limits, the export nameplate and the tokens at hand. *Limit*: a seller's
+   is e, a buyer's halfway between e and the mean worth of its lots: they meet, and no trade costs more than it is
+   worth.
 5. ``horizon_periods`` that follow each other and want the same side share one order, a strip, of what is right for them
-   on average. An order is placed if what it is expected to gain is at least ``GAIN_IN_FEES`` transaction fees. Somebody
-   must be there for it: what a seller hopes to sell counts with t, what a buyer hopes to buy with g; a buyer who
-   knows neither waits until somebody offers.
+   on average. An order is placed if it gains at least ``GAIN_IN_FEES`` transaction fees once it is filled. A buyer
+   places none where nobody is likely to sell: nothing is offered, and g is below ``SOMEBODY_PERMILLE``.
 6. Orders that have come to be worth less than their limit are taken out, if that saves more than it costs. Periods with
    own orders or trades get no second one.
 7. Fee is the usual one, within a substation. A limit and the highest fee together never exceed retail, so that nobody
@@ -47,25 +48,23 @@ from home.autopilot.types import (
 from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, WH_PER_KWH, amount_uwatt, to_tick
 from ledger.market.matching import Side
 
-LEAST_PERMILLE: Final = 300
+LEAST_PERMILLE: Final = 150
 GAIN_IN_FEES: Final = 2
+SOMEBODY_PERMILLE: Final = 50
 PERMILLE: Final = 1_000
 UWATT_PER_WATT: Final = 1_000_000
-TRIED_PERMILLE: Final = 500
-"""What a seller counts with where it knows nothing of the neighbourhood."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a period is worth without a trade, and the price to expect: rules 1 and 3. ``taken`` and ``given`` in
-    thousandths, ``given`` None where nothing is known.
+    """What a period is worth without a trade, and the price to expect: rules 1 and 3. ``given_permille`` is g in
+    thousandths.
     """
 
     unsold: int
     unbought: int
     expected: int
-    taken_permille: int
-    given_permille: int | None
+    given_permille: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +108,9 @@ def options(view: View, period: int) -> Options:
         unsold += max(0, view.pool_price - terms.feed_in) * taken // PERMILLE
         unbought -= (terms.retail - pool_cost) * given // PERMILLE
     span = max(0, unbought - terms.usual_fee - unsold)
-    if totals is None:
-        return Options(unsold, unbought, unsold + span // 2, TRIED_PERMILLE, None)
-    have, want = totals.export_wh**2, totals.import_wh**2
+    have, want = (1, 1) if totals is None else (totals.export_wh, totals.import_wh)
     expected = unsold + (span * want // (have + want) if have + want else span // 2)
-    return Options(unsold, unbought, expected, taken, given)
+    return Options(unsold, unbought, expected, given)
 
 
 def block(side: Side, surplus_wh: Sequence[int], outside: Options, terms: Terms, most_wh: int) -> Block | None:
@@ -199,24 +196,21 @@ def _order(view: View, side: Side, group: Sequence[Forecast], balance_uwatt: int
 
 def _mean(found: Sequence[Options]) -> Options:
     count = len(found)
-    given = [one.given_permille for one in found if one.given_permille is not None]
     return Options(
         unsold=sum(one.unsold for one in found) // count,
         unbought=sum(one.unbought for one in found) // count,
         expected=sum(one.expected for one in found) // count,
-        taken_permille=sum(one.taken_permille for one in found) // count,
-        given_permille=sum(given) // len(given) if given else None,
+        given_permille=sum(one.given_permille for one in found) // count,
     )
 
 
 def _limit(view: View, side: Side, outside: Options, found: Block) -> int | None:
     """Rule 4, within what the owner and the market allow; None where they leave nothing."""
     terms, limits = view.terms, view.limits
-    halfway = (outside.expected + found.worth) // 2
     if side is Side.SELL:
-        limit = -to_tick(-max(halfway, terms.feed_in, limits.min_sell_price or 0))
+        limit = -to_tick(-max(outside.expected, terms.feed_in, limits.min_sell_price or 0))
         return limit if limit <= terms.retail else None
-    limit = to_tick(min(halfway, terms.retail - terms.highest_fee))
+    limit = to_tick(min((outside.expected + found.worth) // 2, terms.retail - terms.highest_fee))
     if limits.max_buy_price is not None:
         limit = min(limit, to_tick(limits.max_buy_price))
     return limit if limit >= terms.feed_in else None
@@ -235,15 +229,10 @@ def _affordable_wh(terms: Terms, side: Side, limit: int, periods: int, balance_u
 
 def _is_worth_it(view: View, side: Side, group: Sequence[Forecast], outside: Options, found: Block) -> bool:
     """Rule 5."""
-    if side is Side.SELL:
-        hope, gain = outside.taken_permille, outside.expected - found.worth
-    elif any(view.books[one.period].asks for one in group if one.period in view.books):
-        hope, gain = PERMILLE, found.worth - outside.expected
-    elif outside.given_permille is None:
+    offered = any(view.books[one.period].asks for one in group if one.period in view.books)
+    if side is Side.BUY and not offered and outside.given_permille < SOMEBODY_PERMILLE:
         return False
-    else:
-        hope, gain = outside.given_permille, found.worth - outside.expected
-    gained_uwatt = amount_uwatt(len(group) * found.energy_wh, gain) * hope // PERMILLE
+    gained_uwatt = amount_uwatt(len(group) * found.energy_wh, abs(found.worth - outside.expected))
     return gained_uwatt >= GAIN_IN_FEES * view.terms.transaction_fee_uwatt
 
 
