@@ -18,13 +18,15 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from ledger import evidence, registry, transfers, votes
+from ledger import evidence, registry, sharing, transfers, votes
 from ledger.balances import give_watt
 from ledger.billing import recording
 from ledger.billing.upkeep import forget_lines, note_arrears
 from ledger.block import BlockContext, BlockResult, HistoryEntry, InvalidBlock, Receipt
 from ledger.committee import take_snapshot
 from ledger.conservation import check_block
+from ledger.contracts import licences
+from ledger.contracts import rules as contract_rules
 from ledger.effects import HISTORY_KIND
 from ledger.envelope import charge, check_next_nonce, check_terms, resolve_sender
 from ledger.execution import Execution, Rule, get_parameters, get_tip
@@ -45,6 +47,9 @@ RULES: Final[dict[Kind, Rule[Any]]] = {
     **votes.RULES,
     **evidence.RULES,
     **orders.RULES,
+    **sharing.RULES,
+    **contract_rules.RULES,
+    **licences.RULES,
     **recording.RULES,
 }
 MAX_NONCE_GAP: Final = 64
@@ -336,5 +341,9 @@ class _Run:
             for place, effect in enumerate(effects)
         )
         return BlockResult(
-            changes=changes, receipts=tuple(self._receipts), history=(*self._history, *beside), effects=effects
+            changes=changes,
+            receipts=tuple(self._receipts),
+            history=(*self._history, *beside),
+            effects=effects,
+            lines=tuple(self.execution.lines),
         )

@@ -57,6 +57,7 @@ class Parameters(Wire, frozen=True):
     forward_periods: Unsigned = 672
     max_open_orders: Unsigned = 32  # of one member in one period
     max_period_trades: Unsigned = 4_096
+    max_contracts: Unsigned = 8  # offers and subscriptions of one member
     # settlement
     reading_deadline_ms: Unsigned = 7_200_000
     settlement_blocks: Unsigned = 20
@@ -108,6 +109,7 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "forward_periods": (1, 10_000),
     "max_open_orders": (1, 256),
     "max_period_trades": (1, 16_384),
+    "max_contracts": (1, 64),
     "reading_deadline_ms": (1_000, 7 * 86_400_000),
     "settlement_blocks": (1, 1_000),
     "standard_load_w": (0, 10**6),

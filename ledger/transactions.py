@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.agreements import PoolShare, PreferredPrice
 from ledger.encoding import (
     BasisPoints,
     Bytes32,
@@ -43,6 +44,8 @@ MAX_RULE_TARGETS: Final = 16
 MAX_NAME_CHARACTERS: Final = 32
 MAX_STRIP_PERIODS: Final = 96
 MAX_CANCELLED_ORDERS: Final = 96
+MAX_POOL_SHARES: Final = 256
+MAX_PREFERRED_PRICES: Final = 100
 DECODED_REMEMBERED: Final = 4_096
 
 
@@ -53,6 +56,7 @@ class Kind(IntEnum):
     REGISTER_MEMBER = 16
     REGISTER_METER = 17
     DELEGATE_NODE_KEY = 18
+    ATTEST_MEMBER = 19
     SUBMIT_READING = 32
     CAST_VOTES = 48
     WITHDRAW_VOTES = 49
@@ -62,6 +66,14 @@ class Kind(IntEnum):
     PLACE_ORDER = 64
     CANCEL_ORDER = 65
     REPLACE_QUOTE = 66
+    OPEN_POOL = 80
+    JOIN_POOL = 81
+    LEAVE_POOL = 82
+    SET_POOL_RULE = 83
+    OFFER_CONTRACT = 96
+    SUBSCRIBE_CONTRACT = 97
+    END_CONTRACT = 98
+    CHANGE_CONTRACT_PRICE = 99
     RECORD_BILLS = 112
     PAY_BILL = 113
 
@@ -200,6 +212,84 @@ class ReplaceQuote(Wire, frozen=True):
     sell_limit_uwatt_per_kwh: Unsigned
 
 
+class AttestMember(Wire, frozen=True):
+    """By an approver: the licences (``agreements.Licence``) that a member holds from now on."""
+
+    account: Bytes32
+    licences: Unsigned
+
+
+class OpenPool(Wire, frozen=True):
+    """Opens a pool with the sender as founder and first member. ``roles``: 1 producer, 2 consumer, 3 both; ``rule``: 1
+    fixed, 2 proportional, 3 both.
+    """
+
+    name: str
+    roles: Unsigned
+    rule: Unsigned
+    price_uwatt_per_kwh: Unsigned
+    shares: tuple[PoolShare, ...]
+
+
+class JoinPool(Wire, frozen=True):
+    """Takes part in a pool while its price is between the two."""
+
+    pool: Unsigned
+    roles: Unsigned
+    lowest_uwatt_per_kwh: Unsigned
+    highest_uwatt_per_kwh: Unsigned
+
+
+class LeavePool(Wire, frozen=True):
+    """Leaves the pool; when the founder does, it ends for all."""
+
+    pool: Unsigned
+
+
+class SetPoolRule(Wire, frozen=True):
+    """By the founder: rule, price and shares from the next open period on."""
+
+    pool: Unsigned
+    rule: Unsigned
+    price_uwatt_per_kwh: Unsigned
+    shares: tuple[PoolShare, ...]
+
+
+class OfferContract(Wire, frozen=True):
+    """Energy of the sender's, at most ``limit_wh`` a period in ``start_period`` … ``end_period`` − 1. The price is for
+    all but those with a preferred one; None: nobody else gets any.
+    """
+
+    template: Unsigned
+    limit_wh: Unsigned
+    start_period: Unsigned
+    end_period: Unsigned
+    price_uwatt_per_kwh: Unsigned | None
+    preferred: tuple[PreferredPrice, ...]
+
+
+class SubscribeContract(Wire, frozen=True):
+    """Takes at most ``limit_wh`` a period under an offer, whose price now is at most the limit."""
+
+    offer: Unsigned
+    limit_wh: Unsigned
+    limit_uwatt_per_kwh: Unsigned
+
+
+class EndContract(Wire, frozen=True):
+    """The seller ends its offer, or a buyer its subscription, before its time."""
+
+    offer: Unsigned
+
+
+class ChangeContractPrice(Wire, frozen=True):
+    """By the seller: the offer's prices from the next open period on."""
+
+    offer: Unsigned
+    price_uwatt_per_kwh: Unsigned | None
+    preferred: tuple[PreferredPrice, ...]
+
+
 class RecordBills(Wire, frozen=True):
     """Writes the bills of one page, 64 members in order of their ids, of a closed cycle; by anyone."""
 
@@ -227,6 +317,15 @@ Payload = (
     | PlaceOrder
     | CancelOrder
     | ReplaceQuote
+    | AttestMember
+    | OpenPool
+    | JoinPool
+    | LeavePool
+    | SetPoolRule
+    | OfferContract
+    | SubscribeContract
+    | EndContract
+    | ChangeContractPrice
     | RecordBills
     | PayBill
 )
@@ -245,6 +344,15 @@ PAYLOADS: Final[dict[Kind, type[Payload]]] = {
     Kind.PLACE_ORDER: PlaceOrder,
     Kind.CANCEL_ORDER: CancelOrder,
     Kind.REPLACE_QUOTE: ReplaceQuote,
+    Kind.ATTEST_MEMBER: AttestMember,
+    Kind.OPEN_POOL: OpenPool,
+    Kind.JOIN_POOL: JoinPool,
+    Kind.LEAVE_POOL: LeavePool,
+    Kind.SET_POOL_RULE: SetPoolRule,
+    Kind.OFFER_CONTRACT: OfferContract,
+    Kind.SUBSCRIBE_CONTRACT: SubscribeContract,
+    Kind.END_CONTRACT: EndContract,
+    Kind.CHANGE_CONTRACT_PRICE: ChangeContractPrice,
     Kind.RECORD_BILLS: RecordBills,
     Kind.PAY_BILL: PayBill,
 }

@@ -1,11 +1,10 @@
 """Placing, cancelling and replacing orders.
 
-1. A member with a connection meter that is not suspended trades, the gateway does not; without a gateway nobody does.
+1. Who trades: see ``traders``.
 2. An order is for one period or, as a *strip*, for several alike: all are placed or none is. Energy in whole lots, the
    limit price in whole ticks and between the period's feed-in and retail, the period's book open.
-3. What a member sold less what it bought, its open sales and the new one are at most what its export nameplate allows
-   in a period. At most ``max_open_orders`` are open per member and period; a period has at most ``max_period_trades``
-   trades, after which its book takes no more orders.
+3. A sale is within the export nameplate: see ``traders``. At most ``max_open_orders`` are open per member and period; a
+   period has at most ``max_period_trades`` trades, after which its book takes no more orders.
 4. Continuous: see ``matching``. An order that meets one of its own member before anything was filled is refused; if
    something was, the rest is cancelled, and the note says so. Auction: an order that crosses one of its own member is
    refused; nothing is matched before gate closure.
@@ -15,12 +14,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.balances import give_watt, take_watt
 from ledger.execution import Execution, Rule
-from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, Mechanism, Place, Tariff
+from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, Mechanism, Tariff
 from ledger.market.matching import Order, Side, match
 from ledger.market.open_orders import (
     Sale,
@@ -40,15 +38,12 @@ from ledger.market.open_orders import (
 from ledger.market.terms import (
     closing_ms,
     feeders_of,
-    gateway_of,
-    period_energy_wh,
-    place_of,
     put_feeders,
     tariff_of,
 )
-from ledger.records import MEMBERS, OWN_ORDERS, Member, height_key
+from ledger.market.traders import Trader, require_nameplate, require_trader
+from ledger.records import OWN_ORDERS, height_key
 from ledger.refusal import Refusal, TransactionRefused
-from ledger.registry import connection_meter
 from ledger.state import State
 from ledger.transactions import (
     MAX_CANCELLED_ORDERS,
@@ -63,13 +58,6 @@ from ledger.transactions import (
 MAX_ORDER_WH: Final = 10**9
 MAX_LIMIT_UWATT_PER_KWH: Final = 10**8
 OWN_ORDER_NOTE: Final = "own_order_met"
-
-
-@dataclass(frozen=True, slots=True)
-class _Trader:
-    account: bytes
-    place: Place
-    export_limit_wh: int
 
 
 def check_place(_: Transaction, payload: PlaceOrder) -> None:
@@ -92,7 +80,7 @@ def apply_place(execution: Execution, account: bytes, payload: PlaceOrder) -> No
     METER_SUSPENDED, BOOK_CLOSED, BOOK_NOT_OPEN, PRICE_OUT_OF_RANGE, TOO_MANY_ORDERS, TOO_MANY_TRADES, BEYOND_NAMEPLATE,
     INSUFFICIENT_WATT, SELF_TRADE.
     """
-    trader = _require_trader(execution, account)
+    trader = require_trader(execution, account)
     for period in payload.periods:
         _place(execution, trader, period, Side(payload.side), payload.energy_wh, payload.limit_uwatt_per_kwh)
 
@@ -135,7 +123,7 @@ def check_quote(_: Transaction, payload: ReplaceQuote) -> None:
 
 def apply_quote(execution: Execution, account: bytes, payload: ReplaceQuote) -> None:
     """Errors: as ``apply_place``."""
-    trader = _require_trader(execution, account)
+    trader = require_trader(execution, account)
     _require_not_closed(execution, payload.period)
     for number, own in own_orders(execution.state, account, payload.period):
         release_order(execution, payload.period, Side(own.side), own.limit, number)
@@ -147,7 +135,7 @@ def apply_quote(execution: Execution, account: bytes, payload: ReplaceQuote) -> 
             _place(execution, trader, payload.period, side, energy_wh, limit)
 
 
-def _place(execution: Execution, trader: _Trader, period: int, side: Side, energy_wh: int, limit: int) -> None:
+def _place(execution: Execution, trader: Trader, period: int, side: Side, energy_wh: int, limit: int) -> None:
     state = execution.state
     tariff = tariff_of(state, period)
     _require_open(execution, period)
@@ -202,36 +190,6 @@ def _match(execution: Execution, period: int, tariff: Tariff, taker: Order) -> i
     return owed
 
 
-def _require_trader(execution: Execution, account: bytes) -> _Trader:
-    """Errors: TransactionRefused NOT_A_MEMBER, NO_GATEWAY, GATEWAY_DOES_NOT_TRADE, NO_CONNECTION_METER,
-    METER_SUSPENDED.
-    """
-    state = execution.state
-    member = MEMBERS.get(state, account)
-    if member is None:
-        raise TransactionRefused(Refusal.NOT_A_MEMBER, "only members trade energy")
-    gateway = gateway_of(state)
-    if gateway is None:
-        raise TransactionRefused(Refusal.NO_GATEWAY, "nothing can be settled before a gateway is registered")
-    if gateway == account:
-        raise TransactionRefused(
-            Refusal.GATEWAY_DOES_NOT_TRADE, "the gateway buys and sells at its tariffs, at settlement"
-        )
-    return _Trader(account, place_of(state, member), _export_limit_wh(execution, member))
-
-
-def _export_limit_wh(execution: Execution, member: Member) -> int:
-    """Errors: TransactionRefused NO_CONNECTION_METER, METER_SUSPENDED."""
-    connection = connection_meter(execution.state, member)
-    if connection is None:
-        raise TransactionRefused(
-            Refusal.NO_CONNECTION_METER, "without a connection meter nothing that is traded can be settled"
-        )
-    if connection[1].suspended:
-        raise TransactionRefused(Refusal.METER_SUSPENDED, "the connection meter signed two readings for one period")
-    return period_energy_wh(execution.parameters, connection[1].export_nameplate_w)
-
-
 def _require_open(execution: Execution, period: int) -> None:
     """Errors: TransactionRefused BOOK_CLOSED, BOOK_NOT_OPEN."""
     _require_not_closed(execution, period)
@@ -261,7 +219,7 @@ def _require_price(tariff: Tariff, limit: int) -> None:
         )
 
 
-def _require_room(execution: Execution, trader: _Trader, period: int, side: Side, energy_wh: int) -> None:
+def _require_room(execution: Execution, trader: Trader, period: int, side: Side, energy_wh: int) -> None:
     """Errors: TransactionRefused TOO_MANY_ORDERS, TOO_MANY_TRADES, BEYOND_NAMEPLATE."""
     state, parameters = execution.state, execution.parameters
     position = get_position(state, period, trader.account)
@@ -276,13 +234,7 @@ def _require_room(execution: Execution, trader: _Trader, period: int, side: Side
         )
     if side is Side.BUY:
         return
-    sold_wh = position.sold_wh - position.bought_wh
-    if sold_wh + position.open_sell_wh + energy_wh > trader.export_limit_wh:
-        raise TransactionRefused(
-            Refusal.BEYOND_NAMEPLATE,
-            f"{energy_wh} Wh, with {sold_wh} Wh sold and {position.open_sell_wh} Wh offered in period {period}; the "
-            f"export nameplate allows {trader.export_limit_wh} Wh",
-        )
+    require_nameplate(execution, trader, period, energy_wh)
 
 
 def _require_not_crossed(state: State, period: int, order: Order) -> None:

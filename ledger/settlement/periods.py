@@ -10,7 +10,8 @@
 4. Without a gateway energy is counted and mints, and nobody owes anything.
 5. What the gateway sold less what it bought is what was metered or estimated as import less export: else the program
    is broken.
-6. Positions and the feeders' counters of the period are forgotten; trades and certificates after ``history_periods``.
+6. Positions and the feeders' counters of the period are forgotten; trades and certificates after ``history_periods``;
+   pools, memberships and contracts that ended with it, stakes and collaterals given back.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from msgspec.structs import replace as replaced
 
 from ledger.balances import give_watt
 from ledger.block import BrokenInvariant
+from ledger.contracts.standing import forget_contracts, offers_in, record_deliveries
 from ledger.effects import Effect, EffectKind
 from ledger.execution import Execution, get_tip
 from ledger.market.grid_fee import amount_uwatt
@@ -54,11 +56,12 @@ from ledger.records import (
     height_key,
 )
 from ledger.settlement.cycle_sums import add_period
-from ledger.settlement.lines import cycle_of, next_period, record_lines
+from ledger.settlement.lines import cycle_of, next_period, record_lines, tell_lines
 from ledger.settlement.minting import mint_for_reading
 from ledger.settlement.settle import Certificate, Connection, Period, Settled, Trade, settle
 from ledger.settlement.silence import correct, estimate_wh, remember_import, remember_silence
 from ledger.settlement.titles import Title
+from ledger.sharing import forget_pools, pools_in
 from ledger.state import State
 
 NOBODY: Final = bytes(32)
@@ -121,9 +124,11 @@ def _settle(execution: Execution, period: int) -> None:
     _require_balance(period, settled)
     if gateway is not None:
         record_lines(state, cycle_of(execution, period), settled.lines)
+        tell_lines(execution, period, settled.lines)
         add_period(state, cycle_of(execution, period), agreed)
         _pay_from_escrow(execution, period, agreed, settled)
         _put_origins(state, period, settled.certificates)
+        record_deliveries(execution, period, settled.deliveries)
     _attend_to_meters(execution, period, meterings, agreed, settled)
     SETTLED_PERIODS.put(state, _summary(execution, meterings, settled, minted), height_key(period))
 
@@ -180,6 +185,8 @@ def _agreed(execution: Execution, period: int, gateway: bytes, meterings: Mappin
             Trade(trade.seller, trade.buyer, trade.energy_wh, trade.price, trade.rate)
             for _, trade in TRADES.scan(state, height_key(period))
         ),
+        offers=offers_in(execution, period, tariff),
+        pools=pools_in(state, period),
         congested=feeders_of(execution, period, tariff).congested(),
     )
 
@@ -305,6 +312,8 @@ def _forget(execution: Execution, period: int) -> None:
     for table in (POSITIONS, FEEDER_FLOWS):
         for key, _ in table.scan(state, height_key(period)):
             table.delete(state, key)
+    forget_pools(state, period)
+    forget_contracts(execution, period)
     oldest = period - execution.parameters.history_periods
     if oldest >= 0:
         for key, _ in TRADES.scan(state, height_key(oldest)):

@@ -16,7 +16,14 @@ from typing import Final
 
 from ledger.execution import Execution
 from ledger.market.grid_fee import amount_uwatt
-from ledger.market.terms import MS_PER_HOUR, end_ms, gateway_of, period_energy_wh
+from ledger.market.terms import (
+    HOURS_PER_DAY,
+    end_ms,
+    gateway_of,
+    local_hour,
+    period_energy_wh,
+    periods_per_day,
+)
 from ledger.parameters import Parameters
 from ledger.records import (
     IMPORT_HISTORIES,
@@ -31,14 +38,12 @@ from ledger.records import (
 )
 from ledger.settlement.comparison import gap_cost, late_cost
 from ledger.settlement.cycle_sums import add_correction
-from ledger.settlement.lines import open_cycle, record_lines
+from ledger.settlement.lines import open_cycle, record_lines, tell_lines
 from ledger.settlement.residual import Correction, Gap, Silent, gap_of, gap_reading, joined, late_reading
 from ledger.settlement.settle import Line
 from ledger.state import State
 
 METERED_DAYS: Final = 3
-HOURS_PER_DAY: Final = 24
-MS_PER_MINUTE: Final = 60_000
 STANDARD_PROFILE_PERCENT: Final = (
     *(64, 48, 42, 40, 39, 43, 80, 97, 105, 113, 115, 120),
     *(119, 116, 121, 119, 119, 128, 142, 144, 144, 136, 116, 89),
@@ -51,7 +56,7 @@ assert len(STANDARD_PROFILE_PERCENT) == HOURS_PER_DAY
 
 def time_of_day(parameters: Parameters, period: int) -> int:
     """The period's place in its day, as a number of periods."""
-    return period % _periods_per_day(parameters)
+    return period % periods_per_day(parameters)
 
 
 def estimate_wh(state: State, parameters: Parameters, meter: bytes, period: int) -> int:
@@ -59,10 +64,8 @@ def estimate_wh(state: State, parameters: Parameters, meter: bytes, period: int)
     history = IMPORT_HISTORIES.get(state, meter, height_key(time_of_day(parameters, period)))
     if history is not None:
         return max(history.imports_wh)
-    per_day = _periods_per_day(parameters)
-    offset = parameters.utc_offset_minutes * MS_PER_MINUTE // parameters.metered_ms_per_period
-    hour = (period + offset) % per_day * HOURS_PER_DAY // per_day
-    return period_energy_wh(parameters, parameters.standard_load_w * STANDARD_PROFILE_PERCENT[hour]) // 100
+    percent = STANDARD_PROFILE_PERCENT[local_hour(parameters, period)]
+    return period_energy_wh(parameters, parameters.standard_load_w * percent) // 100
 
 
 def remember_import(state: State, parameters: Parameters, meter: bytes, period: int, import_wh: int) -> None:
@@ -111,7 +114,7 @@ def correct(execution: Execution, member: bytes, period: int, reading: Reading) 
         covered_wh = gap.estimate_wh
         cost_uwatt = gap_cost(gap, reading.exported_wh, reading.imported_wh)
     assert sum(one.energy_wh for one in corrections) == reading.imported_wh - covered_wh - reading.exported_wh
-    _record(execution, member, corrections)
+    _record(execution, member, period, corrections)
     add_correction(
         state,
         open_cycle(execution),
@@ -122,7 +125,7 @@ def correct(execution: Execution, member: bytes, period: int, reading: Reading) 
     )
 
 
-def _record(execution: Execution, member: bytes, corrections: list[Correction]) -> None:
+def _record(execution: Execution, member: bytes, period: int, corrections: list[Correction]) -> None:
     gateway = gateway_of(execution.state)
     assert gateway is not None, "what was settled with a gateway has one"
     lines = []
@@ -131,6 +134,7 @@ def _record(execution: Execution, member: bytes, corrections: list[Correction]) 
         amount = amount_uwatt(abs(energy_wh), price)
         lines.append(Line(title, debtor, creditor, abs(energy_wh), price, amount, 0, 0, False))
     record_lines(execution.state, open_cycle(execution), lines, LineKind.CORRECTION)
+    tell_lines(execution, period, lines, LineKind.CORRECTION)
 
 
 def _with_long_silence(state: State, member: bytes, gap: Gap) -> Gap:
@@ -149,10 +153,6 @@ def _silent(found: Silence) -> Silent:
         retail=found.retail,
         feed_in=found.feed_in,
     )
-
-
-def _periods_per_day(parameters: Parameters) -> int:
-    return HOURS_PER_DAY * MS_PER_HOUR // parameters.metered_ms_per_period
 
 
 def _period(key: bytes) -> int:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.agreements import PoolShare, PreferredPrice
 from ledger.encoding import encode
 from ledger.keys import digest
 from ledger.records import RuleTarget
@@ -18,10 +19,17 @@ from ledger.transactions import (
     MAX_TRANSACTION_BYTES,
     PAYLOADS,
     VERSION,
+    AttestMember,
     CancelOrder,
     CastVotes,
+    ChangeContractPrice,
     DelegateNodeKey,
+    EndContract,
+    JoinPool,
     Kind,
+    LeavePool,
+    OfferContract,
+    OpenPool,
     OrderReference,
     PayBill,
     Payload,
@@ -33,9 +41,11 @@ from ledger.transactions import (
     Rejoin,
     ReplaceQuote,
     ReportEquivocation,
+    SetPoolRule,
     SetVotingRule,
     Signed,
     SubmitReading,
+    SubscribeContract,
     Transfer,
     WithdrawVotes,
     decode_transaction,
@@ -50,6 +60,8 @@ SOMEBODY = account_key("bob").public_key
 STATEMENT = SignedStatement(
     statement=Statement(kind=int(StatementKind.NOTARIZE), height=3, view=1, block_hash=bytes(32)), signature=bytes(64)
 )
+SHARES = (PoolShare(account=SOMEBODY, share_bps=3_000),)
+PREFERRED = (PreferredPrice(account=SOMEBODY, price_uwatt_per_kwh=120_000),)
 EXAMPLES: dict[Kind, Payload] = {
     Kind.TRANSFER: Transfer(recipient=SOMEBODY, token=1, amount=5_000_000, memo="für Brot"),
     Kind.REGISTER_MEMBER: RegisterMember(account=SOMEBODY, name="bob", roles=3, feeder="feeder-1"),
@@ -80,6 +92,22 @@ EXAMPLES: dict[Kind, Payload] = {
     Kind.REPORT_EQUIVOCATION: ReportEquivocation(node_key=SOMEBODY, first=STATEMENT, second=STATEMENT),
     Kind.PLACE_ORDER: PlaceOrder(side=1, periods=(1_944_450, 1_944_546), energy_wh=500, limit_uwatt_per_kwh=150_000),
     Kind.CANCEL_ORDER: CancelOrder(orders=(OrderReference(period=1_944_450, number=7),)),
+    Kind.ATTEST_MEMBER: AttestMember(account=SOMEBODY, licences=1),
+    Kind.OPEN_POOL: OpenPool(name="roof", roles=1, rule=2, price_uwatt_per_kwh=100_000, shares=SHARES),
+    Kind.JOIN_POOL: JoinPool(pool=7, roles=2, lowest_uwatt_per_kwh=0, highest_uwatt_per_kwh=120_000),
+    Kind.LEAVE_POOL: LeavePool(pool=7),
+    Kind.SET_POOL_RULE: SetPoolRule(pool=7, rule=1, price_uwatt_per_kwh=90_000, shares=SHARES),
+    Kind.OFFER_CONTRACT: OfferContract(
+        template=2,
+        limit_wh=10_000,
+        start_period=1_944_450,
+        end_period=1_944_546,
+        price_uwatt_per_kwh=None,
+        preferred=PREFERRED,
+    ),
+    Kind.SUBSCRIBE_CONTRACT: SubscribeContract(offer=7, limit_wh=10_000, limit_uwatt_per_kwh=120_000),
+    Kind.END_CONTRACT: EndContract(offer=7),
+    Kind.CHANGE_CONTRACT_PRICE: ChangeContractPrice(offer=7, price_uwatt_per_kwh=130_000, preferred=PREFERRED),
     Kind.REPLACE_QUOTE: ReplaceQuote(
         period=1_944_450,
         buy_energy_wh=500,

@@ -11,6 +11,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.agreements import (
+    AgreementCounter,
+    Attestation,
+    ContractDelivery,
+    ContractOffer,
+    ContractParty,
+    ContractSubscription,
+    OfferPrices,
+    PoolMembership,
+    PoolShare,
+    PoolTerms,
+    PreferredPrice,
+    SharingPool,
+)
 from ledger.block import Receipt
 from ledger.encoding import Wire, encode
 from ledger.genesis import Genesis, GenesisFeeder, GenesisMember, chain_id, genesis_seed
@@ -63,9 +77,16 @@ from ledger.records import (
 from ledger.statements import SignedStatement, Statement
 from ledger.transactions import (
     KIND_OF,
+    AttestMember,
     CancelOrder,
     CastVotes,
+    ChangeContractPrice,
     DelegateNodeKey,
+    EndContract,
+    JoinPool,
+    LeavePool,
+    OfferContract,
+    OpenPool,
     OrderReference,
     PayBill,
     PhaseSample,
@@ -76,9 +97,11 @@ from ledger.transactions import (
     Rejoin,
     ReplaceQuote,
     ReportEquivocation,
+    SetPoolRule,
     SetVotingRule,
     Signed,
     SubmitReading,
+    SubscribeContract,
     Transfer,
     WithdrawVotes,
     sign_transaction,
@@ -134,6 +157,8 @@ _GENESIS_MEMBER: Final = GenesisMember(
 )
 _ORIGIN: Final = Origin(producer=_A, consumer=_B, energy_wh=400, storage_wh=30)
 _ORDER: Final = OrderReference(period=1_944_450, number=257)
+_SHARES: Final = (PoolShare(account=_A, share_bps=5_000), PoolShare(account=_B, share_bps=3_000))
+_PREFERRED: Final = (PreferredPrice(account=_B, price_uwatt_per_kwh=120_000),)
 _FEEDER: Final = GenesisFeeder(name="feeder-1", substation="Umspannwerk Süd")
 
 EXAMPLES: Final[tuple[Wire, ...]] = (
@@ -165,6 +190,22 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     ),
     RecordBills(cycle=675, page=3),
     PayBill(cycle=675),
+    AttestMember(account=_B, licences=3),
+    OpenPool(name="sunny-side", roles=1, rule=3, price_uwatt_per_kwh=100_000, shares=_SHARES),
+    JoinPool(pool=24, roles=2, lowest_uwatt_per_kwh=0, highest_uwatt_per_kwh=100_000),
+    LeavePool(pool=24),
+    SetPoolRule(pool=24, rule=1, price_uwatt_per_kwh=110_000, shares=_SHARES),
+    OfferContract(
+        template=1,
+        limit_wh=500,
+        start_period=1_944_450,
+        end_period=1_947_330,
+        price_uwatt_per_kwh=150_000,
+        preferred=_PREFERRED,
+    ),
+    SubscribeContract(offer=257, limit_wh=300, limit_uwatt_per_kwh=150_000),
+    EndContract(offer=257),
+    ChangeContractPrice(offer=257, price_uwatt_per_kwh=None, preferred=_PREFERRED),
     _ORDER,
     _PHASE,
     _STATEMENTS[0],
@@ -302,6 +343,26 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     MarketTrade(
         seller=_A, buyer=_B, energy_wh=700, price=200_000, rate=24_000, sell_order=7, buy_order=9, height=70_000
     ),
+    AgreementCounter(next_pool=25, next_offer=258),
+    SharingPool(name="sunny-side", founder=_A, from_period=1_944_450, until_period=None),
+    _SHARES[0],
+    PoolTerms(rule=3, price=100_000, shares=_SHARES),
+    PoolMembership(pool=24, roles=2, lowest=0, highest=100_000, until_period=1_944_546),
+    ContractOffer(
+        seller=_A,
+        template=1,
+        limit_wh=500,
+        from_period=1_944_450,
+        end_period=1_947_330,
+        until_period=1_944_546,
+        stake_ugrid=10_000_000,
+    ),
+    _PREFERRED[0],
+    OfferPrices(price=150_000, preferred=_PREFERRED),
+    ContractSubscription(limit_wh=300, agreed_price=120_000, until_period=1_947_330, collateral_uwatt=7_344_000),
+    ContractParty(is_seller=True),
+    ContractDelivery(energy_wh=1_100, amount_uwatt=132_000, fee_uwatt=26_400),
+    Attestation(licences=3),
     _GENESIS_MEMBER,
     _FEEDER,
     Genesis(
