@@ -269,7 +269,7 @@ class LongSilence(Wire, frozen=True):
     """Key: member. Silent periods too old to be read one by one, together."""
 
     estimate_wh: Unsigned
-    bought: bool
+    matched_wh: Unsigned
     highest_retail: Unsigned
     lowest_retail: Unsigned
     lowest_feed_in: Unsigned

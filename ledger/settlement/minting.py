@@ -1,8 +1,10 @@
 """The voting tokens that energy mints, once it is settled.
 
 Only a connection meter's energy mints: 1 mvote per Wh exported, unless its kind is load or battery, and less what a
-storage behind the connection gives back: with B the stored Wh and the period's import I and export E,
-B = min(capacity, B + I); s = min(B, E); B −= s; E − s mint. Capacity is that of all the owner's meters together.
+storage behind the connection may have given back: with B the stored Wh and the reading's import I and export E,
+s = min(B + I, E); B = min(capacity, B + I − s); E − s mint. Within a reading nobody knows what came first, nor how
+often a storage was filled and emptied; so capacity bounds what it holds afterwards only. Capacity is that of all the
+owner's meters together; where it is zero nothing was stored, and all of E mints.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ def mint_for_reading(state: State, key: bytes, period: int, reading: Reading) ->
     """
     meter = METERS.get(state, key)
     assert meter is not None
-    stored_wh = min(_storage_capacity_wh(state, meter), meter.stored_wh + reading.imported_wh)
-    given_back_wh = min(stored_wh, reading.exported_wh)
-    METERS.put(state, replace(meter, stored_wh=stored_wh - given_back_wh), key)
+    capacity_wh = _storage_capacity_wh(state, meter)
+    may_be_stored_wh = meter.stored_wh + reading.imported_wh if capacity_wh else 0
+    given_back_wh = min(may_be_stored_wh, reading.exported_wh)
+    METERS.put(state, replace(meter, stored_wh=min(capacity_wh, may_be_stored_wh - given_back_wh)), key)
     if meter.kind in (MeterKind.LOAD, MeterKind.BATTERY) or reading.exported_wh == given_back_wh:
         return 0, given_back_wh
     minted = reading.exported_wh - given_back_wh

@@ -9,10 +9,11 @@
    are computed anew; the difference is bought and sold at the period's feed-in and retail. First min(E, what its
    contracts could have delivered) goes at feed-in and min(I, what it could have taken) at retail: so silence does not
    escape a dear contract, nor does contract energy fill up a sale.
-2. A gap, several periods that one reading covers, is settled as a whole: what was taken out beyond the estimates costs
-   the gap's highest retail, what was fed in earns its lowest feed-in. Estimates that were too high come back at the
-   gap's lowest retail; but where the member had bought energy in the gap, at its lowest feed-in, since nobody can know
-   which period used it. Shortfalls stay.
+2. A gap, several periods that one reading covers, is settled as a whole, and as if no energy had met a trade: nobody
+   can know when it flowed, and who could choose would buy where energy is cheap and use it where it is dear. So what
+   was sold remains a shortfall, what was bought is an excess, and all that the registers grew by is taken from and
+   given to the gateway. What that adds to the estimates costs the gap's highest retail, and earns its lowest feed-in;
+   what the estimates had too much comes back at its lowest retail.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def late_reading(silent: Silent, export_wh: int, import_wh: int) -> list[Correct
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Silent periods together. ``bought``: in one of them the member had bought more on the market than it sold."""
+    """Silent periods together. ``matched_wh``: what the estimates had used of what was bought on the market."""
 
     estimate_wh: int
-    bought: bool
+    matched_wh: int
     highest_retail: int
     lowest_retail: int
     lowest_feed_in: int
@@ -83,7 +84,7 @@ def gap_of(silences: Sequence[Silent]) -> Gap:
     assert silences
     return Gap(
         estimate_wh=sum(silent.estimate_wh for silent in silences),
-        bought=any(silent.net_wh < 0 for silent in silences),
+        matched_wh=sum(min(silent.estimate_wh, max(0, -silent.net_wh)) for silent in silences),
         highest_retail=max(silent.retail for silent in silences),
         lowest_retail=min(silent.retail for silent in silences),
         lowest_feed_in=min(silent.feed_in for silent in silences),
@@ -93,7 +94,7 @@ def gap_of(silences: Sequence[Silent]) -> Gap:
 def joined(one: Gap, other: Gap) -> Gap:
     return Gap(
         estimate_wh=one.estimate_wh + other.estimate_wh,
-        bought=one.bought or other.bought,
+        matched_wh=one.matched_wh + other.matched_wh,
         highest_retail=max(one.highest_retail, other.highest_retail),
         lowest_retail=min(one.lowest_retail, other.lowest_retail),
         lowest_feed_in=min(one.lowest_feed_in, other.lowest_feed_in),
@@ -102,10 +103,11 @@ def joined(one: Gap, other: Gap) -> Gap:
 
 def gap_reading(gap: Gap, export_wh: int, import_wh: int) -> list[Correction]:
     """For a reading whose growth covers all periods of ``gap``."""
-    more_wh = import_wh - gap.estimate_wh
-    returned_at = gap.lowest_feed_in if gap.bought else gap.lowest_retail
-    price = gap.highest_retail if more_wh >= 0 else returned_at
-    return _nonzero(Correction(Title.RETAIL, more_wh, price), Correction(Title.FEED_IN, -export_wh, gap.lowest_feed_in))
+    more_wh = import_wh + gap.matched_wh - gap.estimate_wh
+    return _nonzero(
+        Correction(Title.RETAIL, more_wh, gap.highest_retail if more_wh >= 0 else gap.lowest_retail),
+        Correction(Title.FEED_IN, -(export_wh + gap.matched_wh), gap.lowest_feed_in),
+    )
 
 
 def _nonzero(*corrections: Correction) -> list[Correction]:

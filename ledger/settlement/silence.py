@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ledger.execution import Execution
@@ -87,7 +88,8 @@ def remember_silence(execution: Execution, member: bytes, period: int, silence: 
         old.append(found)
         SILENCES.delete(state, key)
     if old:
-        gap = _with_long_silence(state, member, gap_of([_silent(found) for found in old]))
+        gap = _with_long_silence(state, member, [_silent(found) for found in old])
+        assert gap is not None
         LONG_SILENCES.put(state, LongSilence(*(getattr(gap, name) for name in LongSilence.__struct_fields__)), member)
 
 
@@ -100,15 +102,17 @@ def correct(execution: Execution, member: bytes, period: int, reading: Reading) 
             break
         covered.append(_silent(found))
         SILENCES.delete(state, key)
-    if not covered:
-        return  # nothing was settled by estimate: there was no gateway then
     if reading.periods == 1:
+        if not covered:
+            return  # it was not settled by estimate: there was no gateway then
         assert len(covered) == 1
         corrections = late_reading(covered[0], reading.exported_wh, reading.imported_wh)
         covered_wh = covered[0].estimate_wh
         cost_uwatt = late_cost(covered[0], reading.exported_wh, reading.imported_wh)
     else:
-        gap = _with_long_silence(state, member, gap_of(covered))
+        gap = _with_long_silence(state, member, covered)
+        if gap is None:
+            return
         LONG_SILENCES.delete(state, member)
         corrections = gap_reading(gap, reading.exported_wh, reading.imported_wh)
         covered_wh = gap.estimate_wh
@@ -137,11 +141,13 @@ def _record(execution: Execution, member: bytes, period: int, corrections: list[
     tell_lines(execution, period, lines, LineKind.CORRECTION)
 
 
-def _with_long_silence(state: State, member: bytes, gap: Gap) -> Gap:
+def _with_long_silence(state: State, member: bytes, silences: Sequence[Silent]) -> Gap | None:
+    """All silent periods together, the old ones included; None where there are none."""
     before = LONG_SILENCES.get(state, member)
     if before is None:
-        return gap
-    return joined(Gap(*(getattr(before, name) for name in LongSilence.__struct_fields__)), gap)
+        return gap_of(silences) if silences else None
+    gap = Gap(*(getattr(before, name) for name in LongSilence.__struct_fields__))
+    return joined(gap, gap_of(silences)) if silences else gap
 
 
 def _silent(found: Silence) -> Silent:

@@ -89,6 +89,22 @@ def test_a_battery_cycled_for_votes_earns_none() -> None:
     assert minted(street, *growth) == [0] * 10
 
 
+def test_what_flowed_first_within_a_reading_makes_no_difference() -> None:
+    # Given a full storage of 1000 Wh that gives all of it back and is filled again within one period
+    street = Neighbourhood(make_genesis(storage_wh=1_000))
+    assert minted(street, (1_000, 0), (2_000, 1_000), (2_000, 2_000)) == [0, 0, 0]
+
+
+def test_a_storage_cycled_many_times_within_one_reading_mints_nothing() -> None:
+    street = Neighbourhood(make_genesis(storage_wh=1_000))
+    street.time_ms = GENESIS_TIME_MS + 8 * PERIOD_MS
+    before = street.supply().votes_minted_mvote
+    street.block(street.reading("bob", FIRST_PERIOD + 7, 4_000, 4_500))
+    street.settle_all()
+    assert street.supply().votes_minted_mvote == before + 500
+    assert street.meter("bob").stored_wh == 0
+
+
 def test_storage_at_a_sub_meter_counts_for_the_connection() -> None:
     street = Neighbourhood()
     payload = RegisterMeter(

@@ -291,6 +291,19 @@ class TestSilence:
         assert LONG_SILENCES.get(made.state, bob) is None
         assert not list(SILENCES.scan(made.state, bob))
 
+    def test_a_gap_that_a_halt_made_old_is_settled_by_the_reading_that_came_before_it(self) -> None:
+        made = street()
+        end_period(made, FIRST_PERIOD + 1)
+        made.block(made.reading("bob", FIRST_PERIOD + 1, 2_000, 0))
+        made.time_ms += PARAMETERS.acceptance_window_ms + 1
+        while next_period(made.state) < FIRST_PERIOD + 2:
+            made.block()
+        estimates = 2 * ESTIMATE
+        assert ("bob", UTILITY, Title.RETAIL, 2_000 - estimates) in {
+            line[:4] for line in lines(made) if line[5] is LineKind.CORRECTION
+        }
+        assert LONG_SILENCES.get(made.state, account_key("bob").public_key) is None
+
     def test_the_reading_after_a_gap_that_ends_in_an_open_period_is_exact_again(self) -> None:
         made = street()
         end_period(made, FIRST_PERIOD + 1)
