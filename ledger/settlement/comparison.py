@@ -60,7 +60,7 @@ def late_cost(silent: Silent, export_wh: int, import_wh: int) -> int:
 
 def gap_cost(gap: Gap, export_wh: int, import_wh: int) -> int:
     """What a reading that covers all periods of ``gap`` adds to both."""
-    return _cost(gap_reading(replace(gap, bought=False), export_wh, import_wh))
+    return _cost(gap_reading(replace(gap, matched_wh=0), export_wh, import_wh))
 
 
 def _cost(corrections: list[Correction]) -> int:
