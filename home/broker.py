@@ -18,7 +18,7 @@ from typing import Any, Final
 import trio
 
 MAX_CONNECTIONS: Final = 50
-STOP_WITHIN_S: Final = 1.0
+STOP_WITHIN_S: Final = 0.5
 
 
 class BrokerFailed(Exception):
@@ -35,7 +35,6 @@ class EmbeddedBroker:
 
     async def run(self) -> None:
         """See rule 3."""
-        self.listening = trio.Event()
         serving = _Serving(self._configuration, trio.lowlevel.current_trio_token(), self.listening)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_when_cancelled, serving)
@@ -103,6 +102,9 @@ class _Serving:
         try:
             await self._end.wait()
         finally:
+            # amqtt closes its listeners last, after clients that may keep it waiting: then the port would stay taken.
+            for server in broker._servers.values():
+                server.instance.close()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(broker.shutdown(), STOP_WITHIN_S)
 
