@@ -26,6 +26,9 @@ class EffectKind(IntEnum):
     ORDER_FILLED = 2
     ORDER_RELEASED = 3
     PERIOD_PAID = 4
+    CONTRACT_SECURED = 5
+    CONTRACT_RELEASED = 6
+    CONTRACT_PENALTY = 7
 
 
 class Effect(Wire, frozen=True):
@@ -38,6 +41,9 @@ class Effect(Wire, frozen=True):
       pairs members.
     * ``ORDER_RELEASED``: what was left of ``order`` was taken out, and its lock came back.
     * ``PERIOD_PAID``: out of escrow when the period was settled, with ``energy_wh`` the net sale, or nothing.
+    * ``CONTRACT_SECURED``: the collateral of a subscription of offer ``order`` was locked.
+    * ``CONTRACT_RELEASED``: the contract is over; the collateral came back, or to the seller its stake in GRID.
+    * ``CONTRACT_PENALTY``: for ending early, paid or got. A buyer pays it out of its collateral, not its balance.
     """
 
     kind: Unsigned

@@ -47,8 +47,10 @@ from ledger.contracts.standing import (
     prices_of,
     release_subscription,
     subscriptions_of,
+    tell,
 )
 from ledger.contracts.templates import TEMPLATES, Sureties, Template, delivers_in, sureties
+from ledger.effects import EffectKind
 from ledger.execution import Execution, Rule
 from ledger.market.grid_fee import ALL_BPS, TICK_UWATT_PER_KWH
 from ledger.market.terms import first_open_period
@@ -148,6 +150,7 @@ def apply_subscription(execution: Execution, account: bytes, payload: SubscribeC
     _require_few_contracts(execution, account)
     surety = sureties(template, execution.parameters, payload.limit_wh, price, offer.until_period - from_period)
     take_watt(state, account, surety.collateral_uwatt)
+    tell(execution, EffectKind.CONTRACT_SECURED, payload.offer, account, -surety.collateral_uwatt, offer.seller)
     subscription = ContractSubscription(
         limit_wh=payload.limit_wh,
         agreed_price=price,
@@ -191,6 +194,8 @@ def end_offer(execution: Execution, number: int, *, with_penalty: bool) -> None:
             penalty = _sureties(execution, offer, from_period, subscription).early_uwatt
             take_watt(state, offer.seller, penalty)
             give_watt(state, buyer, penalty)
+            tell(execution, EffectKind.CONTRACT_PENALTY, number, offer.seller, -penalty, buyer)
+            tell(execution, EffectKind.CONTRACT_PENALTY, number, buyer, penalty, offer.seller)
         _put_ended(execution, number, buyer, from_period, subscription)
         execution.concern(buyer)
     CONTRACT_OFFERS.put(state, replace(offer, until_period=next_open), height_key(number))
@@ -241,6 +246,8 @@ def _end_subscription(
     penalty = _sureties(execution, offer, from_period, subscription).early_uwatt
     assert penalty <= subscription.collateral_uwatt, "no template's early-end penalty exceeds its collateral"
     give_watt(execution.state, offer.seller, penalty)
+    tell(execution, EffectKind.CONTRACT_PENALTY, number, offer.seller, penalty, buyer)
+    tell(execution, EffectKind.CONTRACT_PENALTY, number, buyer, 0, offer.seller)
     left = replace(subscription, collateral_uwatt=subscription.collateral_uwatt - penalty)
     _put_ended(execution, number, buyer, from_period, left)
     execution.concern(offer.seller)
@@ -255,7 +262,7 @@ def _put_ended(
     place = (height_key(number), buyer, height_key(from_period))
     CONTRACT_SUBSCRIPTIONS.put(execution.state, ended, *place)
     if next_open <= from_period:
-        release_subscription(execution.state, number, buyer, from_period, ended)
+        release_subscription(execution, number, buyer, from_period, ended)
 
 
 def _sureties(

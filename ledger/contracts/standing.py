@@ -26,6 +26,7 @@ from ledger.agreements import (
 )
 from ledger.balances import give_grid, give_watt
 from ledger.contracts.templates import TEMPLATES, Template, delivers_in, group_of, price_in
+from ledger.effects import Effect, EffectKind
 from ledger.execution import Execution
 from ledger.market.grid_fee import Tariff
 from ledger.market.terms import feeders_of
@@ -125,9 +126,10 @@ def forget_contracts(execution: Execution, period: int) -> None:
         is_over = offer.until_period <= following
         for buyer, from_period, subscription in subscriptions_of(state, number):
             if is_over or subscription.until_period <= following:
-                release_subscription(state, number, buyer, from_period, subscription)
+                release_subscription(execution, number, buyer, from_period, subscription)
         if is_over:
             give_grid(state, offer.seller, offer.stake_ugrid)
+            tell(execution, EffectKind.CONTRACT_RELEASED, number, offer.seller, 0)
             CONTRACT_OFFERS.delete(state, key)
             CONTRACT_PARTIES.delete(state, offer.seller, key)
         _forget_prices(state, number, None if is_over else following)
@@ -135,6 +137,28 @@ def forget_contracts(execution: Execution, period: int) -> None:
     if oldest >= 0:
         for key, _ in CONTRACT_DELIVERIES.scan(state, height_key(oldest)):
             CONTRACT_DELIVERIES.delete(state, key)
+
+
+def tell(
+    execution: Execution, kind: EffectKind, number: int, account: bytes, balance_uwatt: int, other: bytes | None = None
+) -> None:
+    """What an offer did to an account."""
+    execution.effects.append(
+        Effect(
+            kind=kind,
+            transaction=execution.index,
+            account=account,
+            other=other,
+            period=execution.time_ms // execution.parameters.period_ms,
+            side=0,
+            order=number,
+            trade=0,
+            energy_wh=0,
+            price=0,
+            rate=0,
+            balance_uwatt=balance_uwatt,
+        )
+    )
 
 
 def _subscriptions_in(
@@ -157,10 +181,12 @@ def _own_fee(execution: Execution, period: int, tariff: Tariff, template: Templa
 
 
 def release_subscription(
-    state: State, number: int, buyer: bytes, from_period: int, subscription: ContractSubscription
+    execution: Execution, number: int, buyer: bytes, from_period: int, subscription: ContractSubscription
 ) -> None:
     """Gives the collateral back, and forgets the subscription."""
+    state = execution.state
     give_watt(state, buyer, subscription.collateral_uwatt)
+    tell(execution, EffectKind.CONTRACT_RELEASED, number, buyer, subscription.collateral_uwatt)
     CONTRACT_SUBSCRIPTIONS.delete(state, height_key(number), buyer, height_key(from_period))
     if next(CONTRACT_SUBSCRIPTIONS.scan(state, height_key(number), buyer), None) is None:
         CONTRACT_PARTIES.delete(state, buyer, height_key(number))

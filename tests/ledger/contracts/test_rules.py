@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ledger.agreements import CONTRACT_OFFERS, CONTRACT_PARTIES, CONTRACT_SUBSCRIPTIONS, OFFER_PRICES
 from ledger.contracts.standing import offers_in, prices_of
 from ledger.contracts.templates import TEMPLATES, sureties
+from ledger.effects import EffectKind
 from ledger.execution import Execution
 from ledger.market.matching import Side
 from ledger.market.terms import tariff_of
@@ -254,6 +255,37 @@ class TestEnded:
             assert do_at_gate(made, name, END, 0 if name == "anne" else -1) is None
         assert do(made, "anne", END) is Refusal.UNKNOWN_OFFER
         assert do(made, "george", END) is Refusal.UNKNOWN_OFFER
+
+
+def test_every_uwatt_a_contract_moves_is_told() -> None:
+    # Given a contract that lives through subscription, both ways of ending early, and its time
+    made = street()
+    steps: list[tuple[str, Payload] | None] = [
+        ("george", offer()),
+        ("anne", subscription()),
+        ("bob", subscription()),
+        ("bob", EndContract(1)),
+        ("carla", offer(end=NEXT + 3)),
+        ("bob", subscription(number=2)),
+        None,
+        ("george", END),
+        *[None] * 60,
+    ]
+    kinds = set()
+    for step in steps:
+        before = {name: spent_uwatt(made, name) for name in ("anne", "bob", "george")}
+        if step is None:
+            made.block(producer="carla")
+        else:
+            assert do(made, *step) is None
+        # Then effects alone explain what each has besides fees, block by block
+        for name, spent in before.items():
+            told = [one for one in made.last_result.effects if one.account == key(name)]
+            kinds |= {EffectKind(one.kind).name for one in told}
+            assert spent_uwatt(made, name) - spent == -sum(one.balance_uwatt for one in told)
+    assert kinds == {"CONTRACT_SECURED", "CONTRACT_PENALTY", "CONTRACT_RELEASED"}
+    assert [spent_uwatt(made, name) for name in ("anne", "bob", "george")] == [-10_500, 10_500, 0]
+    assert staked_ugrid(made, "carla") == 0
 
 
 class TestPriceChanges:
