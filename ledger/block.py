@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ledger.effects import Effect
+from ledger.effects import Effect, SettledLine
 from ledger.encoding import Bytes32, Unsigned, Wire
 from ledger.refusal import Refusal
 
@@ -66,13 +66,14 @@ class HistoryEntry:
 @dataclass(frozen=True, slots=True)
 class BlockResult:
     """The net effect of a block: state changes (key → bytes, None deletes), a receipt per transaction, the index
-    rows, what happened to accounts beside.
+    rows, what happened to accounts beside, what was settled.
     """
 
     changes: dict[bytes, bytes | None]
     receipts: tuple[Receipt, ...]
     history: tuple[HistoryEntry, ...]
     effects: tuple[Effect, ...]
+    lines: tuple[SettledLine, ...]
 
 
 class InvalidBlock(Exception):

@@ -58,3 +58,20 @@ class Effect(Wire, frozen=True):
     price: Unsigned
     rate: Unsigned
     balance_uwatt: Integer
+
+
+class SettledLine(Wire, frozen=True):
+    """What a block settled or corrected for ``period``, one line of a bill's sum: by it bills are explained. Lines of
+    trades are left out: the trades themselves are kept. ``title`` and ``kind`` as in a bill line's key, ``price`` in
+    uwatt per kWh.
+    """
+
+    period: Unsigned
+    title: Unsigned
+    kind: Unsigned
+    debtor: Bytes32
+    creditor: Bytes32
+    energy_wh: Unsigned
+    price: Unsigned
+    amount_uwatt: Unsigned
+    fee_uwatt: Unsigned

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ledger.effects import Effect
+from ledger.effects import Effect, SettledLine
 from ledger.parameters import Parameters
 from ledger.records import PARAMETERS, TIP, Tip
 from ledger.state import State
@@ -26,7 +26,8 @@ class Execution:
     """One block's working set. ``height`` and ``time_ms`` are the block's.
 
     ``concerned`` and ``note`` belong to the transaction at hand: the accounts it touches, in order, and what to say in
-    its receipt; ``index`` is its place in the block, None before the first. ``effects`` are the whole block's.
+    its receipt; ``index`` is its place in the block, None before the first. ``effects`` and ``lines``, what was
+    settled, are the whole block's.
     """
 
     state: State
@@ -38,6 +39,7 @@ class Execution:
     note: str = ""
     index: int | None = None
     effects: list[Effect] = field(default_factory=list)
+    lines: list[SettledLine] = field(default_factory=list)
 
     def concern(self, account: bytes) -> None:
         self.concerned[account] = None

@@ -123,7 +123,9 @@ def execute_row(
             raise FinalBlockInvalid(_cannot(prepared, str(error))) from error
         executed.append(one)
         skipped.append(tuple(opened.draw.leader_account(earlier) for earlier in range(prepared.block.header.view)))
-        effects.append(encode(Effects(receipts=one.result.receipts, draw=draw, accounts=one.result.effects)))
+        result = one.result
+        beside = Effects(receipts=result.receipts, draw=draw, accounts=result.effects, lines=result.lines)
+        effects.append(encode(beside))
         header = prepared.block.header
         parent = Parent(header.height, prepared.hash, header.time_ms)
     changes = state.changes()

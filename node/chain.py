@@ -184,7 +184,12 @@ class NodeChain:
         """Stores a block that ``execute`` or ``build`` returned for the open height. Errors: StorageError."""
         header = executed.block.header
         result = executed.result
-        effects = Effects(receipts=result.receipts, draw=collect_draw_facts(self.store), accounts=result.effects)
+        effects = Effects(
+            receipts=result.receipts,
+            draw=collect_draw_facts(self.store),
+            accounts=result.effects,
+            lines=result.lines,
+        )
         assert effects.draw.height == header.height
         self.store.commit(
             CommittedBlock(

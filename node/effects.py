@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.block import Receipt
-from ledger.effects import Effect
+from ledger.effects import Effect, SettledLine
 from ledger.encoding import Wire, decode
 from node.draw_facts import DrawFacts
 
@@ -16,11 +16,12 @@ MAX_EFFECTS_BYTES: Final = 64 * 1024 * 1024
 
 
 class Effects(Wire, frozen=True):
-    """``accounts`` is empty where the block was adopted with its state: nothing vouches for it."""
+    """``accounts`` and ``lines`` are empty where the block was adopted with its state: nothing vouches for them."""
 
     receipts: tuple[Receipt, ...]
     draw: DrawFacts
     accounts: tuple[Effect, ...]
+    lines: tuple[SettledLine, ...]
 
 
 def decode_effects(data: bytes) -> Effects:

@@ -215,8 +215,8 @@ class FastSync:
             raise StateWrong("its receipts are not those of its block")
         if effects.draw.height != header.height:
             raise StateWrong("the facts of its draw are of another height")
-        if effects.accounts:
-            raise StateWrong("what its block did to accounts cannot be checked")
+        if effects.accounts or effects.lines:
+            raise StateWrong("what its block did to accounts, and settled, cannot be checked")
         return _Incoming(block, head.effects)
 
     async def _follow(self, peer: PeerId, anchor: Header, height: int) -> Trusted:

@@ -145,7 +145,9 @@ class StateRequest(Wire, frozen=True):
 
 
 class StateHead(Wire, frozen=True):
-    """The block after which the state stands, and what is stored beside it (``node.effects``), but for ``accounts``."""
+    """The block after which the state stands, and what is stored beside it (``node.effects``), but for ``accounts`` and
+    ``lines``.
+    """
 
     stored: StoredBlock
     effects: bytes

@@ -193,5 +193,5 @@ def _head(view: ChainView, height: int) -> StateHead:
     assert block is not None
     assert certificate is not None
     assert effects is not None
-    vouched_for = replace(decode_effects(effects), accounts=())
+    vouched_for = replace(decode_effects(effects), accounts=(), lines=())
     return StateHead(StoredBlock(block=block, certificate=certificate), encode(vouched_for))

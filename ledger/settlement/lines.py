@@ -6,12 +6,14 @@ one that is open when it is made. ``cycle_sums`` keeps up what the lines come to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from ledger.effects import SettledLine
 from ledger.execution import Execution
 from ledger.records import BILL_LINES, SETTLEMENT_PROGRESS, BillLine, LineKind, height_key
 from ledger.settlement.cycle_sums import add_lines
 from ledger.settlement.settle import Line
+from ledger.settlement.titles import Title
 from ledger.state import State
 
 _Key = tuple[bytes, bytes, int, int, LineKind]
@@ -37,7 +39,7 @@ def record_lines(state: State, cycle: int, lines: Sequence[Line], kind: LineKind
     """Adds lines to a cycle's sums. ``kind`` None: metered or estimated, as each line says."""
     sums: dict[_Key, tuple[int, int, int]] = {}
     for line in lines:
-        line_kind = kind or (LineKind.ESTIMATED if line.estimated else LineKind.METERED)
+        line_kind = kind or _kind(line)
         key = (line.debtor, line.creditor, int(line.title), line.price, line_kind)
         energy_wh, amount, fee = sums.get(key, (0, 0, 0))
         sums[key] = (energy_wh + line.energy_wh, amount + line.amount_uwatt, fee + line.fee_uwatt)
@@ -54,3 +56,26 @@ def record_lines(state: State, cycle: int, lines: Sequence[Line], kind: LineKind
             *place,
         )
     add_lines(state, cycle, lines)
+
+
+def tell_lines(execution: Execution, period: int, lines: Iterable[Line], kind: LineKind | None = None) -> None:
+    """Says beside the block what was settled for ``period``, but for trades. ``kind`` as in ``record_lines``."""
+    execution.lines += (
+        SettledLine(
+            period=period,
+            title=line.title,
+            kind=kind or _kind(line),
+            debtor=line.debtor,
+            creditor=line.creditor,
+            energy_wh=line.energy_wh,
+            price=line.price,
+            amount_uwatt=line.amount_uwatt,
+            fee_uwatt=line.fee_uwatt,
+        )
+        for line in lines
+        if line.title is not Title.TRADE
+    )
+
+
+def _kind(line: Line) -> LineKind:
+    return LineKind.ESTIMATED if line.estimated else LineKind.METERED

@@ -12,7 +12,7 @@ from consensus.block import MAX_BLOCK_BYTES, MAX_CERTIFICATE_BYTES, Block, Certi
 from consensus.committee import Committee
 from ledger.block import Receipt
 from ledger.committee import find_committee
-from ledger.effects import Effect
+from ledger.effects import Effect, SettledLine
 from ledger.encoding import decode
 from ledger.execution import get_parameters
 from ledger.keys import AddressError, address_text, parse_address
@@ -119,6 +119,9 @@ class Reader:
 
     def account_effects(self, height: int) -> tuple[Effect, ...]:
         return self._effects(height).accounts
+
+    def settled_lines(self, height: int) -> tuple[SettledLine, ...]:
+        return self._effects(height).lines
 
     def draw_facts(self, height: int) -> DrawFacts:
         """What the draw of a height up to the next was made from. Errors: as ``block``."""

@@ -26,6 +26,7 @@ from ledger.agreements import (
     SharingPool,
 )
 from ledger.block import Receipt
+from ledger.effects import Effect, SettledLine
 from ledger.encoding import Wire, encode
 from ledger.genesis import Genesis, GenesisFeeder, GenesisMember, chain_id, genesis_seed
 from ledger.keys import Domain, SigningKey, address_text
@@ -212,6 +213,31 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     _SIGNED_STATEMENTS[0],
     Signed(body=b"\x80", signature=_bytes("signature", size=64)),
     Receipt(transaction_id=_bytes("id"), kind=32, fee_uwatt=0, refusal=None, note="meter_suspended"),
+    Effect(
+        kind=2,
+        transaction=257,
+        account=_A,
+        other=_B,
+        period=1_944_450,
+        side=1,
+        order=258,
+        trade=24,
+        energy_wh=300,
+        price=150_000,
+        rate=24_000,
+        balance_uwatt=-52_200,
+    ),
+    SettledLine(
+        period=1_944_450,
+        title=5,
+        kind=1,
+        debtor=_A,
+        creditor=_C,
+        energy_wh=400,
+        price=300_000,
+        amount_uwatt=120_000,
+        fee_uwatt=0,
+    ),
     Parameters(),
     Account(nonce=23, watt_uwatt=2**63 - 1, grid_ugrid=24, votes_mvote=256),
     NodeKey(account=_A, nonce=3),
