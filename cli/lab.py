@@ -12,6 +12,7 @@ import typer
 
 from cli.chaos import chaos
 from cli.common import EXIT_USAGE, AsJson, fail, new_app
+from cli.neighbourhood import neighbourhood
 from cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 app = new_app("The laboratory: experiments in virtual time, reproducible from their seed.")
 
 app.command()(chaos)
+app.command()(neighbourhood)
 
 BLOCKS: Final = 1_000
 SEED: Final = 1
