@@ -50,10 +50,11 @@ from node.configuration import Configuration
 from node.driver import Driver
 from node.event_hub import EventHub
 from node.gossip import SignatureCache, TransactionGossip
+from node.health import Health
 from node.intake import Intake
 from node.joining_pool import JoinEntry
 from node.joining_service import Joining
-from node.live import FinalityLog, Warnings
+from node.live import FinalityLog
 from node.log import get
 from node.mempool import Mempool
 from node.mempool_file import MempoolFile
@@ -77,11 +78,9 @@ from p2p.queues import DroppingQueue
 from storage.errors import Damaged
 from storage.interface import BlockStore, JournalStore
 
-SYNCING_BEHIND: Final = 2
 FINALS_WAITING: Final = 16
 WATCH_PERIOD_S: Final = 1.0
 BANS_SHOWN: Final = 100
-LONELY_AFTER_MS: Final = 10_000
 CANDIDATES_TAKEN: Final = 8_192
 
 
@@ -202,12 +201,10 @@ class Node:
         )
         self._caretaker = Caretaker(parts.node_key, chain.chain_id)
         self._finality = FinalityLog()
-        self._warnings = Warnings()
         self._observer = Observer(parts.store)
-        self._household_warning: str | None = None
         self._connected_since: dict[PeerId, int] = {}
         self._bans: deque[Banned] = deque(maxlen=BANS_SHOWN)
-        self._started_at_ms = self._wall()
+        self._health = Health(chain, self._driver, self._sync, self._intake, parts.network, self._wall)
         self._stopping = trio.Event()
         self._damage: Damaged | None = None
         self._finals = DroppingQueue[_Final](FINALS_WAITING)
@@ -283,21 +280,21 @@ class Node:
         if context is not None:
             leader = context.committee.seats[context.leader(self._driver.view)].account
         return LiveStatus(
-            started_at_ms=self._started_at_ms,
+            started_at_ms=self._health.started_at_ms,
             now_ms=self._wall(),
             height=self._chain.height + 1,
             view=self._driver.view,
             leader=leader,
             votes=self._driver.is_voting,
-            syncing=progress.behind >= SYNCING_BEHIND,
+            syncing=self._health.is_syncing(),
             target_height=progress.target,
             blocks_per_second=self._finality.blocks_per_second(now_ms),
             finality_ms=tuple(self._finality.last),
-            disk_full=self._is_disk_full(),
+            disk_full=self._health.disk_is_full(),
             clock_offset_ms=self._sync.clock_offset_ms(),
-            clock_warning=self._clock_is_off(),
-            warnings=self._warnings.current,
-            unhealthy=self._unhealthy(),
+            clock_warning=self._health.clock_is_off(),
+            warnings=self._health.warnings,
+            unhealthy=self._health.unhealthy(),
         )
 
     def finality_ms(self, height: int) -> int | None:
@@ -474,7 +471,7 @@ class Node:
         self._pruner.wake()
         with self._store.snapshot() as view:
             reader = Reader(view, self)
-            self._household_warning = household_warning(reader, self.node_key)
+            self._health.household = household_warning(reader, self.node_key)
             return reader.party(header.producer).label
 
     # -- services
@@ -495,7 +492,7 @@ class Node:
     async def _care(self, height: int) -> None:
         await self._trust.passed(height)
         pending = len(self._intake.mempool.pending(self.node_key))
-        level = self._sync.progress().behind < SYNCING_BEHIND
+        level = not self._health.is_syncing()
         for transaction in self._caretaker.due(self._store, height, pending, level=level):
             try:
                 await self._intake.submit(transaction.raw)
@@ -543,18 +540,7 @@ class Node:
             await trio.sleep(WATCH_PERIOD_S)
 
     def _warn(self) -> None:
-        new, cleared = self._warnings.update(
-            f"this clock differs from the peers' by more than {self._parameters.clock_tolerance_ms} ms: check the time "
-            "service"
-            if self._clock_is_off()
-            else None,
-            "the disk is full: nothing is accepted or voted until there is room" if self._driver.disk_full else None,
-            "the disk is full: transactions are not accepted until there is room"
-            if self._intake.file_is_full and not self._driver.disk_full
-            else None,
-            "no peers: check the network and the bootstrap addresses" if self._is_lonely() else None,
-            self._household_warning,
-        )
+        new, cleared = self._health.look()
         for sentence in new:
             self._log.warning(sentence)
             self.events.publish(Warned(text=sentence, cleared=False))
@@ -582,23 +568,6 @@ class Node:
         if context is None:
             return None
         return {context.height: context.committee, context.height - 1: context.parent_committee}.get(height)
-
-    def _clock_is_off(self) -> bool:
-        return abs(self._sync.clock_offset_ms() or 0) > self._parameters.clock_tolerance_ms
-
-    def _is_lonely(self) -> bool:
-        if self._network.peers() or len(self._chain.open.committee) == 1:
-            return False
-        return self._wall() - self._started_at_ms > LONELY_AFTER_MS
-
-    def _is_disk_full(self) -> bool:
-        return self._driver.disk_full or self._intake.file_is_full
-
-    def _unhealthy(self) -> str | None:
-        if self._is_disk_full():
-            return "the disk is full"
-        progress = self._sync.progress()
-        return f"{progress.behind} blocks behind" if progress.behind >= SYNCING_BEHIND else None
 
     def _gauges(self) -> Mapping[str, float]:
         live = self.live()
