@@ -125,7 +125,7 @@ def _print(figures: Figures) -> None:
             ("from neighbours", f"{local_wh / 1_000:,.1f} kWh, of it {shared_wh / 1_000:,.1f} kWh by the pool"),
             (
                 "saving per home",
-                f"{min(savings):.2f} to {max(savings):.2f}, mean {fmean(savings):.2f} WATT in {setting.days} day{"s"[: setting.days > 1]}",
+                f"{min(savings):.2f} to {max(savings):.2f}, mean {fmean(savings):.2f} WATT; days: {setting.days}",
             ),
             (
                 "prices of trades",

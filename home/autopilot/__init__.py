@@ -9,12 +9,14 @@
    brings at least feed-in; what is bought and not used, or sold and not produced, is priced in (``strategy``).
 
 ``types``: what goes in and what comes out. ``forecast``: load and production of the coming periods. ``battery``,
-``vehicle``: what a storage and a car make of them. ``strategy``: the decision.
+``vehicle``, and for both ``devices``: what a storage and a car make of them. ``prices``: what energy is worth without a
+trade. ``strategy``: the decision.
 """
 
 from __future__ import annotations
 
 from home.autopilot.battery import Battery
+from home.autopilot.devices import charging_wh
 from home.autopilot.strategy import decide
 from home.autopilot.types import (
     Action,
@@ -44,6 +46,7 @@ __all__ = [
     "Totals",
     "Vehicle",
     "View",
+    "charging_wh",
     "decide",
     "terms_of",
 ]

@@ -1,28 +1,21 @@
 """What to buy and sell, at which limit, and whether it is worth a transaction.
 
-Let s be a period's surplus, in all its forecast values, P their share above x, and prices per kWh without grid fee.
+Let s be a period's surplus behind car and battery, in all its forecast values, and P their share above x. Prices are
+per kWh without grid fee; o_s, o_b, e and g as in ``prices``.
 
-1. *Without a trade* a surplus earns o_s = t · pool + (1 − t) · feed-in, and a lack costs o_b = g · (pool + fee) +
-   (1 − g) · retail. t is the part of what the neighbourhood had over that somebody lacked at this time of day, g the
-   part of what it lacked that somebody had over: from the settled period of a day ago, else the last one. Without a
-   pool t and g are 0.
-2. *The newsvendor's worth.* The lot that ends at x is worth to a seller P · o_s + (1 − P) · retail, since what is sold
+1. *The newsvendor's worth.* The lot that ends at x is worth to a seller P · o_s + (1 − P) · retail, since what is sold
    and not produced is paid at retail; to a buyer P · o_b + (1 − P) · feed-in − fee, since what is bought and not used
    goes at feed-in, fee lost. (Edgeworth 1888; Arrow, Harris and Marschak 1951; for energy Pinson et al. 2007.)
-3. *The expected price* lies between what sellers and buyers have without a trade: e = o_s + (o_b − fee − o_s) · I /
-   (E + I), with the neighbourhood's E and I of rule 1, halfway where they are unknown. Where there is plenty the
-   sellers' alternative makes the price, where there is want the buyers'. (By the ratio of supply to demand: Liu et al.
-   2017.)
-4. *Quantity*: every lot worth more than e to a buyer, less than e to a seller, but none that is less likely than
+2. *Quantity*: every lot worth more than e to a buyer, less than e to a seller, but none that is less likely than
    ``LEAST_PERMILLE``, and within the owner's limits, the export nameplate and the tokens at hand. *Limit*: a seller's
    is e, a buyer's halfway between e and the mean worth of its lots: they meet, and no trade costs more than it is
    worth.
-5. ``horizon_periods`` that follow each other and want the same side share one order, a strip, of what is right for them
+3. ``horizon_periods`` that follow each other and want the same side share one order, a strip, of what is right for them
    on average. An order is placed if it gains at least ``GAIN_IN_FEES`` transaction fees once it is filled. A buyer
    places none where nobody is likely to sell: nothing is offered, and g is below ``SOMEBODY_PERMILLE``.
-6. Orders that have come to be worth less than their limit are taken out, if that saves more than it costs. Periods with
+4. Orders that have come to be worth less than their limit are taken out, if that saves more than it costs. Periods with
    own orders or trades get no second one.
-7. Fee is the usual one, within a substation. A limit and the highest fee together never exceed retail, so that nobody
+5. Fee is the usual one, within a substation. A limit and the highest fee together never exceed retail, so that nobody
    pays more than that, whoever the seller is.
 """
 
@@ -33,7 +26,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from home.autopilot.forecast import Forecast, forecast
+from home.autopilot.devices import forecasts_behind
+from home.autopilot.forecast import Forecast
+from home.autopilot.prices import PERMILLE, Options, mean, options
 from home.autopilot.types import (
     MINUTES_PER_DAY,
     MINUTES_PER_HOUR,
@@ -42,7 +37,6 @@ from home.autopilot.types import (
     OpenOrder,
     Place,
     Terms,
-    Totals,
     View,
 )
 from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, WH_PER_KWH, amount_uwatt, to_tick
@@ -51,20 +45,7 @@ from ledger.market.matching import Side
 LEAST_PERMILLE: Final = 150
 GAIN_IN_FEES: Final = 2
 SOMEBODY_PERMILLE: Final = 50
-PERMILLE: Final = 1_000
 UWATT_PER_WATT: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a period is worth without a trade, and the price to expect: rules 1 and 3. ``given_permille`` is g in
-    thousandths.
-    """
-
-    unsold: int
-    unbought: int
-    expected: int
-    given_permille: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +63,7 @@ def decide(view: View) -> tuple[Action, ...]:
         return (Cancel(everything, "the autopilot is switched off"),) if everything else ()
     first = view.terms.next_open_period(view.time_ms)
     periods = range(first, first + view.limits.horizon_periods)
-    forecasts: dict[int, Forecast] = {}
-    for period in periods:
-        found = _forecast(view, period)
-        if found is not None:
-            forecasts[period] = found
+    forecasts = forecasts_behind(view, periods)
     actions: list[Action] = list(_withdrawals(view, forecasts))
     balance_uwatt = view.balance_uwatt - len(actions) * view.terms.transaction_fee_uwatt
     for side, group in _strips(view, forecasts):
@@ -97,24 +74,8 @@ def decide(view: View) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def options(view: View, period: int) -> Options:
-    """Rules 1 and 3."""
-    terms = view.terms
-    totals = _totals(view, period)
-    taken, given = (0, 0) if totals is None else _shares(totals)
-    unsold, unbought = terms.feed_in, terms.retail
-    if view.pool_price is not None:
-        pool_cost = min(terms.retail, view.pool_price + terms.usual_fee)
-        unsold += max(0, view.pool_price - terms.feed_in) * taken // PERMILLE
-        unbought -= (terms.retail - pool_cost) * given // PERMILLE
-    span = max(0, unbought - terms.usual_fee - unsold)
-    have, want = (1, 1) if totals is None else (totals.export_wh, totals.import_wh)
-    expected = unsold + (span * want // (have + want) if have + want else span // 2)
-    return Options(unsold, unbought, expected, given)
-
-
 def block(side: Side, surplus_wh: Sequence[int], outside: Options, terms: Terms, most_wh: int) -> Block | None:
-    """Rule 4: the lots that are worth trading at the expected price. ``surplus_wh`` ascends."""
+    """Rule 2: the lots that are worth trading at the expected price. ``surplus_wh`` ascends."""
     count = len(surplus_wh)
     ascending = surplus_wh if side is Side.SELL else [-value for value in reversed(surplus_wh)]
     energy_wh = total = below = 0
@@ -136,28 +97,8 @@ def block(side: Side, surplus_wh: Sequence[int], outside: Options, terms: Terms,
     return Block(energy_wh, total * LOT_WH // energy_wh) if energy_wh else None
 
 
-def _forecast(view: View, period: int) -> Forecast | None:
-    return forecast(view.history, period, view.terms, view.yearly_kwh)
-
-
-def _totals(view: View, period: int) -> Totals | None:
-    """The neighbourhood a day before, else the last that is known."""
-    found = view.neighbourhood.get(period - view.terms.periods_per_day)
-    if found is None and view.neighbourhood:
-        found = view.neighbourhood[max(view.neighbourhood)]
-    return found
-
-
-def _shares(totals: Totals) -> tuple[int, int]:
-    """(t, g) of rule 1, in thousandths."""
-    shared_wh = min(totals.export_wh, totals.import_wh)
-    taken = shared_wh * PERMILLE // totals.export_wh if totals.export_wh else PERMILLE
-    given = shared_wh * PERMILLE // totals.import_wh if totals.import_wh else PERMILLE
-    return taken, given
-
-
 def _strips(view: View, forecasts: dict[int, Forecast]) -> Iterator[tuple[Side, list[Forecast]]]:
-    """Rule 5: neighbouring periods that are free and want the same side."""
+    """Rule 3: neighbouring periods that are free and want the same side."""
     busy = {order.period for order in view.open_orders} | {period for period, net in view.net_sold_wh.items() if net}
 
     def side_of(found: Forecast) -> Side | None:
@@ -174,7 +115,7 @@ def _strips(view: View, forecasts: dict[int, Forecast]) -> Iterator[tuple[Side, 
 
 def _order(view: View, side: Side, group: Sequence[Forecast], balance_uwatt: int) -> Place | None:
     terms, limits = view.terms, view.limits
-    outside = _mean([options(view, found.period) for found in group])
+    outside = mean([options(view, found.period) for found in group])
     surplus_wh = sorted(value for found in group for value in found.surplus_wh)
     most_wh = (
         limits.max_energy_wh if limits.max_energy_wh is not None else abs(surplus_wh[-1 if side is Side.SELL else 0])
@@ -194,18 +135,8 @@ def _order(view: View, side: Side, group: Sequence[Forecast], balance_uwatt: int
     return Place(side, periods, energy_wh, limit, _reason(terms, side, group, energy_wh, limit, outside))
 
 
-def _mean(found: Sequence[Options]) -> Options:
-    count = len(found)
-    return Options(
-        unsold=sum(one.unsold for one in found) // count,
-        unbought=sum(one.unbought for one in found) // count,
-        expected=sum(one.expected for one in found) // count,
-        given_permille=sum(one.given_permille for one in found) // count,
-    )
-
-
 def _limit(view: View, side: Side, outside: Options, found: Block) -> int | None:
-    """Rule 4, within what the owner and the market allow; None where they leave nothing."""
+    """Rule 2, within what the owner and the market allow; None where they leave nothing."""
     terms, limits = view.terms, view.limits
     if side is Side.SELL:
         limit = -to_tick(-max(outside.expected, terms.feed_in, limits.min_sell_price or 0))
@@ -228,7 +159,7 @@ def _affordable_wh(terms: Terms, side: Side, limit: int, periods: int, balance_u
 
 
 def _is_worth_it(view: View, side: Side, group: Sequence[Forecast], outside: Options, found: Block) -> bool:
-    """Rule 5."""
+    """Rule 3."""
     offered = any(view.books[one.period].asks for one in group if one.period in view.books)
     if side is Side.BUY and not offered and outside.given_permille < SOMEBODY_PERMILLE:
         return False
@@ -237,7 +168,7 @@ def _is_worth_it(view: View, side: Side, group: Sequence[Forecast], outside: Opt
 
 
 def _withdrawals(view: View, forecasts: dict[int, Forecast]) -> Iterator[Cancel]:
-    """Rule 6."""
+    """Rule 4."""
     terms = view.terms
     regretted: list[tuple[int, int]] = []
     loss_uwatt = 0
