@@ -129,6 +129,7 @@ def ask(where: Where, question: Callable[[NodeClient], Awaitable[T]]) -> T:
 def client_errors(where: Where) -> Iterator[None]:
     """Turns what a node answers into the exit status and one line."""
     from node.client.errors import ApiProblem, ClientError, NodeAway, NotFinal
+    from node.client.refusals import advice
 
     try:
         yield
@@ -139,7 +140,10 @@ def client_errors(where: Where) -> Iterator[None]:
     except NotFinal as error:
         fail(str(error), EXIT_NOT_FINAL)
     except ApiProblem as error:
-        fail(f"refused: {error}" if error.problem.refusal is not None else error.detail)
+        if error.problem.refusal is None:
+            fail(error.detail)
+        way_out = advice(error.problem.refusal)
+        fail(f"refused: {error}{'' if way_out is None else f'; {way_out}'}")
     except ClientError as error:
         fail(str(error))
 

@@ -30,6 +30,7 @@ GROUPS: Final[dict[str, tuple[str, str]]] = {
     "join": ("cli.join", "Join a network with an invite: keys, node, membership."),
     "wallet": ("cli.wallet", "Keys, balances, and sending tokens."),
     "vote": ("cli.vote", "Voting tokens: whom they are cast on, and the rule for new ones."),
+    "order": ("cli.order", "The market: buy and sell energy, books, trades, your orders."),
     "energy": ("cli.energy", "Meters and their readings."),
     "home": ("cli.home", "What stands behind the front door: the meter, MQTT, and the autopilot."),
     "chain": ("cli.chain", "Blocks and transactions; verify a chain, prove and check an account."),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ledger.keys import SigningKey
     from ledger.transactions import Payload
     from node.client.client import NodeClient
-    from node.client.models import Account
+    from node.client.models import Account, Transaction
     from node.keystore import Keystore, Wallet
 
 PASSWORD_VARIABLE: Final = "ECLOUD_PASSWORD"  # noqa: S105 (a variable's name)
@@ -184,6 +184,31 @@ def confirm(question: str, rows: Sequence[tuple[str, str]], signing: Signing) ->
 
 def sign_and_wait(signing: Signing, keystore: Keystore, wallet: Wallet, payload: Payload, fee_uwatt: int) -> None:
     """Signs, hands over, waits, and says what became of it; ends the command where it was refused."""
+    found = sign_and_follow(signing, keystore, wallet, payload, fee_uwatt)
+    if found is None:
+        return
+    if signing.as_json:
+        print_json(found)
+    require_effect(found)
+    if not signing.as_json:
+        typer.echo(f"final in block {found.height}")
+
+
+def require_effect(found: Transaction) -> None:
+    """Ends the command if the block refused the transaction."""
+    from node.client.refusals import advice
+
+    if found.refusal is None:
+        return
+    way_out = advice(found.refusal)
+    note_text = f": {found.note}" if found.note else ""
+    fail(f"refused in block {found.height}: {found.refusal}{note_text}{'' if way_out is None else f'; {way_out}'}")
+
+
+def sign_and_follow(
+    signing: Signing, keystore: Keystore, wallet: Wallet, payload: Payload, fee_uwatt: int
+) -> Transaction | None:
+    """Signs, hands over and waits until it is final. None, and said so, with ``--no-wait``."""
     from node.client.wallet import sign_and_submit, wait_final
 
     key = unlock(keystore, wallet, signing)
@@ -194,15 +219,9 @@ def sign_and_wait(signing: Signing, keystore: Keystore, wallet: Wallet, payload:
             print_json({"id": transaction_id, "state": "pending"})
         else:
             typer.echo(f"handed over as {transaction_id}")
-        return
+        return None
     note(f"handed over as {transaction_id}; waiting for a block to carry it")
-    found = ask(signing.where, lambda client: wait_final(client, transaction_id, timeout_s=signing.timeout_s))
-    if signing.as_json:
-        print_json(found)
-    if found.refusal is not None:
-        fail(f"refused in block {found.height}: {found.refusal}{f': {found.note}' if found.note else ''}")
-    if not signing.as_json:
-        typer.echo(f"final in block {found.height}")
+    return ask(signing.where, lambda client: wait_final(client, transaction_id, timeout_s=signing.timeout_s))
 
 
 def _password_in(name: str) -> str:
