@@ -61,11 +61,12 @@ class Effect(Wire, frozen=True):
 
 
 class SettledLine(Wire, frozen=True):
-    """What a block settled or corrected for ``period``, one line of a bill's sum: by it bills are explained. Lines of
-    trades are left out: the trades themselves are kept. ``title`` and ``kind`` as in a bill line's key, ``price`` in
-    uwatt per kWh.
+    """What a block settled or corrected for ``period``, one line of a bill's sum in ``cycle``: by it bills are
+    explained. Lines of trades are left out: the trades themselves are kept. ``title`` and ``kind`` as in a bill line's
+    key, ``price`` in uwatt per kWh.
     """
 
+    cycle: Unsigned
     period: Unsigned
     title: Unsigned
     kind: Unsigned

@@ -60,8 +60,10 @@ def record_lines(state: State, cycle: int, lines: Sequence[Line], kind: LineKind
 
 def tell_lines(execution: Execution, period: int, lines: Iterable[Line], kind: LineKind | None = None) -> None:
     """Says beside the block what was settled for ``period``, but for trades. ``kind`` as in ``record_lines``."""
+    cycle = open_cycle(execution)
     execution.lines += (
         SettledLine(
+            cycle=cycle,
             period=period,
             title=line.title,
             kind=kind or _kind(line),

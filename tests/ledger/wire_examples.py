@@ -228,6 +228,7 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
         balance_uwatt=-52_200,
     ),
     SettledLine(
+        cycle=675,
         period=1_944_450,
         title=5,
         kind=1,
