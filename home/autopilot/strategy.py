@@ -6,7 +6,8 @@ per kWh without grid fee; o_s, o_b, e and g as in ``prices``.
 1. *The newsvendor's worth.* The lot that ends at x is worth to a seller P · o_s + (1 − P) · retail, since what is sold
    and not produced is paid at retail; to a buyer P · o_b + (1 − P) · feed-in − fee, since what is bought and not used
    goes at feed-in, fee lost. (Edgeworth 1888; Arrow, Harris and Marschak 1951; for energy Pinson et al. 2007.)
-2. *Quantity*: every lot worth more than e to a buyer, less than e to a seller, but none that is less likely than
+2. *Quantity*: with e, or the best price in the book if that is better, every lot that is worth more than that to a
+   buyer, less than that to a seller, but none that is less likely than
    ``LEAST_PERMILLE``, and within the owner's limits, the export nameplate and the tokens at hand. *Limit*: a seller's
    is e, a buyer's halfway between e and the mean worth of its lots: they meet, and no trade costs more than it is
    worth.
@@ -22,7 +23,7 @@ per kWh without grid fee; o_s, o_b, e and g as in ``prices``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
@@ -33,6 +34,7 @@ from home.autopilot.types import (
     MINUTES_PER_DAY,
     MINUTES_PER_HOUR,
     Action,
+    Book,
     Cancel,
     OpenOrder,
     Place,
@@ -46,6 +48,7 @@ LEAST_PERMILLE: Final = 150
 GAIN_IN_FEES: Final = 2
 SOMEBODY_PERMILLE: Final = 50
 UWATT_PER_WATT: Final = 1_000_000
+_NO_BOOK: Final = Book()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def _strips(view: View, forecasts: dict[int, Forecast]) -> Iterator[tuple[Side, 
 
 def _order(view: View, side: Side, group: Sequence[Forecast], balance_uwatt: int) -> Place | None:
     terms, limits = view.terms, view.limits
-    outside = mean([options(view, found.period) for found in group])
+    outside = mean([_options(view, side, found.period) for found in group])
     surplus_wh = sorted(value for found in group for value in found.surplus_wh)
     most_wh = (
         limits.max_energy_wh if limits.max_energy_wh is not None else abs(surplus_wh[-1 if side is Side.SELL else 0])
@@ -133,6 +136,16 @@ def _order(view: View, side: Side, group: Sequence[Forecast], balance_uwatt: int
         return None
     periods = tuple(one.period for one in group)
     return Place(side, periods, energy_wh, limit, _reason(terms, side, group, energy_wh, limit, outside))
+
+
+def _options(view: View, side: Side, period: int) -> Options:
+    """With the better price that the book offers, if it does: rule 2."""
+    found, book = options(view, period), view.books.get(period, _NO_BOOK)
+    if side is Side.SELL and book.bids:
+        return replace(found, expected=max(found.expected, book.bids[0][0]))
+    if side is Side.BUY and book.asks:
+        return replace(found, expected=min(found.expected, book.asks[0][0]))
+    return found
 
 
 def _limit(view: View, side: Side, outside: Options, found: Block) -> int | None:
