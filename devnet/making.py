@@ -243,6 +243,7 @@ def _make_house(directory: Path, home: Home, api_url: str) -> None:
         wallet=home_configuration.WalletSettings(
             name=home.name, directory=str(directory / WALLETS), password_file=_PASSWORD_FILE
         ),
+        autopilot=home_configuration.AutopilotSettings(yearly_kwh=lives.yearly_kwh),
     )
     _write_house(house, settings)
 

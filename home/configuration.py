@@ -9,15 +9,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from home.autopilot import Battery, Limits
 from home.profiles.archive import SAMPLES_PER_YEAR
 from home.profiles.series import HOUSEHOLDS, MAX_PEAK_WATT, MAX_YEARLY_KWH, SOLAR_SYSTEMS, House
 from node import settings
+from node.client.format import parse_watt
 from node.settings import ConfigurationError, setting
 
 __all__ = ["FILE_NAME", "Configuration", "ConfigurationError", "checked", "load", "override", "parse", "render"]
@@ -32,6 +35,8 @@ CABLES: Final = ("serial", "tcp", "file", "mqtt")
 EMBEDDED: Final = "embedded"
 OFF: Final = "off"
 MAX_TOPIC_BYTES: Final = 128
+TEMPLATES: Final = ("residential", "commercial")
+HOURS_PER_DAY: Final = 24
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,35 @@ class WalletSettings:
 
 
 @dataclass(frozen=True)
+class AutopilotSettings:
+    enabled: bool = setting(True, "whether the autopilot trades; it needs a wallet")
+    may_buy: bool = setting(True, "whether it buys")
+    may_sell: bool = setting(True, "whether it sells")
+    max_buy_price: str = setting("", "the most it pays, WATT/kWh without grid fee, like 0.25; empty: up to retail")
+    min_sell_price: str = setting("", "the least it sells at, WATT/kWh, like 0.12; empty: down to feed-in")
+    max_energy_wh: int = setting(0, "the most it buys or sells for one period; 0: what it expects", 0, 10**9)
+    hours: str = setting("0-23", "local hours of delivery in which it trades, like 6-21 or 0-5,9,17-23")
+    horizon_periods: int = setting(4, "for how many of the next periods it places orders", 1, 96)
+    yearly_kwh: int = setting(0, "what the household uses a year, for the first days; 0: not known", 0, MAX_YEARLY_KWH)
+
+
+@dataclass(frozen=True)
+class BatterySettings:
+    capacity_wh: int = setting(0, "what the battery behind the meter stores; 0: there is none", 0, 10**8)
+    charge_w: int = setting(0, "its charging power", 0, 10**7)
+    discharge_w: int = setting(0, "its discharging power", 0, 10**7)
+    efficiency_bps: int = setting(9_000, "of what is taken in, what comes out again, in basis points", 1, 10_000)
+    reserve_wh: int = setting(0, "what is kept for a power cut", 0, 10**8)
+
+
+@dataclass(frozen=True)
+class BreakerSettings:
+    template: str = setting(
+        "residential", "the order in which loads are shed is that of this kind of contract", choices=TEMPLATES
+    )
+
+
+@dataclass(frozen=True)
 class LogSettings:
     level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
     json: bool = setting(False, "one JSON object a line instead of text")
@@ -106,6 +140,9 @@ class Configuration:
     p1: P1Settings = field(default_factory=P1Settings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     wallet: WalletSettings = field(default_factory=WalletSettings)
+    autopilot: AutopilotSettings = field(default_factory=AutopilotSettings)
+    battery: BatterySettings = field(default_factory=BatterySettings)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
@@ -148,10 +185,11 @@ def checked(configuration: Configuration, where: str) -> Configuration:
             f"{where}: mqtt.listen = {mqtt.listen!r} is open to the house: set mqtt.user and mqtt.password_file, or "
             "listen on 127.0.0.1"
         )
-    try:
-        house_of(configuration)
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: [simulated]: {error}") from error
+    for section, made in (("simulated", house_of), ("battery", battery_of)):
+        try:
+            made(configuration)
+        except ValueError as error:
+            raise ConfigurationError(f"{where}: [{section}]: {error}") from error
     return configuration
 
 
@@ -160,6 +198,47 @@ def house_of(configuration: Configuration) -> House:
     found = configuration.simulated
     solar = None if found.solar < 0 else found.solar
     return House(found.household, found.yearly_kwh, solar, found.peak_watt, found.start_sample)
+
+
+def battery_of(configuration: Configuration) -> Battery | None:
+    """Errors: ValueError."""
+    found = configuration.battery
+    if not found.capacity_wh:
+        return None
+    return Battery(found.capacity_wh, found.charge_w, found.discharge_w, found.efficiency_bps, found.reserve_wh)
+
+
+def limits_of(configuration: Configuration) -> Limits:
+    """What the owner allows the autopilot."""
+    found = configuration.autopilot
+    return Limits(
+        enabled=found.enabled,
+        max_buy_price=_price(found.max_buy_price),
+        min_sell_price=_price(found.min_sell_price),
+        max_energy_wh=found.max_energy_wh or None,
+        hours=hours_of(found.hours),
+        may_buy=found.may_buy,
+        may_sell=found.may_sell,
+        horizon_periods=found.horizon_periods,
+    )
+
+
+def hours_of(text: str) -> frozenset[int]:
+    """``0-5,9``. Errors: ValueError."""
+    hours: set[int] = set()
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,2})(?:-(\d{1,2}))?\s*", part)
+        first = -1 if found is None else int(found[1])
+        last = first if found is None or found[2] is None else int(found[2])
+        if not 0 <= first <= last < HOURS_PER_DAY:
+            raise ValueError(f"{text!r} are no hours of a day, like 6-21 or 0-5,9,17-23")
+        hours.update(range(first, last + 1))
+    return frozenset(hours)
+
+
+def _price(text: str) -> int | None:
+    """uwatt per kWh. Errors: ValueError."""
+    return parse_watt(text) if text else None
 
 
 def endpoint(text: str) -> Endpoint:
@@ -179,10 +258,14 @@ def _check(key: str, value: Any, where: str) -> None:
             endpoint(value)
         elif key == "prefix":
             _check_topic(value)
+        elif key == "hours":
+            hours_of(value)
+        elif key in {"max_buy_price", "min_sell_price"}:
+            _price(value)
         elif key == "baud" and value not in BAUDS:
             raise ValueError(f"there are {', '.join(map(str, BAUDS))}")  # noqa: TRY301 - told like the others
         elif key == "api" and value and not value.startswith(("http://127.", "http://localhost", "http://[::1]")):
-            raise ValueError(f"{value!r} is no URL on this machine, like http://127.0.0.1:4080")  # noqa: TRY301 - told like the others
+            raise ValueError(f"{value!r} is no URL on this machine, like http://127.0.0.1:4080")  # noqa: TRY301 - as above
     except ValueError as error:
         raise ConfigurationError(f"{where}: {key}: {error}") from error
 

@@ -26,9 +26,13 @@ import msgspec
 import trio
 
 from home import topics
+from home.autopilot.forecast import HISTORY_DAYS
+from home.breaker import Decision
 from home.cable import CableBroken, chunks
-from home.configuration import EMBEDDED, OFF, Configuration, endpoint, house_of
+from home.configuration import EMBEDDED, OFF, Configuration, battery_of, endpoint, house_of, limits_of
+from home.control import Control
 from home.delivery import QUEUE_NAME, Delivery, HomeError
+from home.history import History, Registers
 from home.keeping import keep_running
 from home.metering import Meter, Schedule, SimulatedMeter, TakenReading
 from home.p1 import Splitter, TelegramError
@@ -37,6 +41,7 @@ from home.reading_queue import QueueError, QueueFull, ReadingQueue
 from home.signed_meter import ReadingError, SignedMeter
 from home.status import HomeStatus, write_status
 from home.telegram_meter import TelegramMeter, TelegramRules
+from home.trading import Done, Owner, Trader
 from ledger.keys import SigningKey
 from node import log
 from node.client.client import NodeClient
@@ -50,6 +55,7 @@ LONGEST_SLEEP_S: Final = 30.0
 """The wall clock may be set, or the machine sleep, while the home waits for a period's end."""
 STATUS_EVERY_S: Final = 1.0
 MAX_PASSWORD_BYTES: Final = 4_096
+DAY_MS: Final = 86_400_000
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing is bound here)
 
 
@@ -79,6 +85,8 @@ class Home:
         self._due_changed = trio.Event()
         self._telegrams: TelegramMeter | None = None
         self._signed: SignedMeter | None = None
+        self._trader: Trader | None = None
+        self._control: Control | None = None
 
     async def run(self) -> None:
         """Until cancelled. Errors: HomeError, QueueError, KeyFileError."""
@@ -93,6 +101,7 @@ class Home:
                 self._log.info("home runs", meter=self._meter_key.hex()[:16], waiting=len(queue))
                 nursery.start_soon(self._tell_status)
                 schedule = await self._delivery.first_schedule(self._directory)
+                self._start_trading(nursery, schedule)
                 self._start_meter(nursery, identity, schedule)
                 nursery.start_soon(self._delivery.run, schedule)
 
@@ -162,6 +171,18 @@ class Home:
             waiting=len(self._queue),
         )
         self._publish(topics.READING, _reading_facts(reading, self._schedule) | since, retain=True)
+        if self._trader is not None:
+            self._remember(reading)
+            self._trader.wake()
+        if self._control is not None:
+            self._control.wake()
+
+    def _remember(self, reading: TakenReading) -> None:
+        """For the forecast."""
+        try:
+            self._history.add(Registers(reading.period, reading.import_wh, reading.export_wh))
+        except OSError as error:
+            self._log.error("history not written", detail=str(error))
 
     async def _read_cable(self, cable: str, baud: int) -> None:
         """Errors: CableBroken."""
@@ -219,6 +240,32 @@ class Home:
             self._log.error("reading not kept", detail=str(error))
             return False
         return True
+
+    # -- the market, the breaker
+
+    def _start_trading(self, nursery: trio.Nursery, schedule: Schedule) -> None:
+        """Errors: HomeError."""
+        told, wallet = self._configuration, self._settings.wallet
+        self._control = Control(self._client, self._meter_key, told.breaker.template, self._wall, self._on_control)
+        nursery.start_soon(keep_running, "breaker", self._control.run, (), self._log, self._restarts)
+        if wallet is None:
+            return
+        try:
+            self._history = History(self._directory, HISTORY_DAYS * DAY_MS // schedule.period_ms)
+        except OSError as error:
+            raise HomeError(f"the history cannot be read: {error}") from error
+        owner = Owner(limits_of(told), told.autopilot.yearly_kwh or None, battery_of(told))
+        self._trader = Trader(self._client, wallet, self._meter_key, owner, self._history, self._wall, self._on_action)
+        nursery.start_soon(keep_running, "autopilot", self._trader.run, (), self._log, self._restarts)
+
+    def _on_action(self, done: Done) -> None:
+        self._publish(topics.ACTION, done, retain=False)
+
+    def _on_control(self, decision: Decision, order: tuple[str, ...]) -> None:
+        state = "open" if decision.is_open else "closed"
+        self._publish(topics.BREAKER, {"state": state, "reason": decision.reason}, retain=True)
+        shedding = {"shed": decision.shed, "order": order, "reason": decision.reason}
+        self._publish(topics.SHEDDING, shedding, retain=True)
 
     # -- MQTT
 
@@ -302,7 +349,22 @@ class Home:
             refused_by_chain=self._delivery.refused,
             missed=0 if self._telegrams is None else self._telegrams.missed,
             restarts=dict(self._restarts),
+            **self._market_facts(),
         )
+
+    def _market_facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {}
+        if self._control is not None and self._control.decision is not None:
+            decision = self._control.decision
+            facts |= {"breaker_open": decision.is_open, "breaker_reason": decision.reason, "shed": decision.shed}
+        if self._trader is not None:
+            trader = self._trader
+            facts |= {
+                "autopilot": trader.state,
+                "open_orders": trader.open_orders,
+                "last_actions": tuple(trader.last_actions),
+            }
+        return facts
 
     def _refused(self) -> dict[str, int]:
         source = self._telegrams or self._signed
