@@ -8,14 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
 
 from devnet import operations
-from devnet.load import Load
+from devnet.load import Load, LoadRefused
 from devnet.manifest import DevnetError, HomeRecord, Manifest, devnet_directory
 from devnet.manifest import load as load_manifest
 from node.client.client import NodeClient
@@ -67,7 +67,7 @@ def load(
     """Has every home send transfers, ``per_second`` in all, until ``seconds`` are over or KeyboardInterrupt. ``note``
     is told what nodes acknowledged so far, and after how many seconds; returned is the last of it.
 
-    Errors: DevnetError; LoadRefused.
+    Errors: DevnetError.
     """
     root = devnet_directory(directory)
     manifest = load_manifest(root)
@@ -90,7 +90,17 @@ def load(
         trio.run(run)
     except* KeyboardInterrupt:
         pass  # enough: what was acknowledged is told
+    except* LoadRefused as refused:
+        raise DevnetError(str(next(_leaves(refused)))) from None
     return told
+
+
+def _leaves(group: BaseExceptionGroup[LoadRefused]) -> Iterator[LoadRefused]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 def _running(manifest: Manifest) -> list[HomeRecord]:

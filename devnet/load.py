@@ -1,6 +1,8 @@
 """Transfers into a devnet whose nodes come and go, and what was promised of them.
 
-1. Every home's wallet signs transfers of the smallest amount to the next home, one nonce after the other.
+1. Every home has an account for this alone, which its wallet fills first: the wallet itself is the autopilot's, and two
+   programs cannot sign for one account. From there go transfers of the smallest amount to the next home, one nonce
+   after the other.
 2. A transfer is handed to one node. If that node does not answer, the same bytes go to another, until one acknowledges
    them: takes them in, or says that it has them.
 3. ``acknowledged`` is exactly what nodes have promised. Whatever else becomes of a node, these must become final.
@@ -19,14 +21,19 @@ import trio
 
 from devnet.making import PASSWORD, WALLETS
 from devnet.manifest import HomeRecord
-from ledger.keys import SigningKey, parse_address
+from ledger.keys import SigningKey, digest, parse_address
 from ledger.refusal import Refusal
 from ledger.transactions import Token, Transaction, Transfer, sign_transaction
 from node.client.client import NodeClient
 from node.client.errors import ApiProblem, ClientError
+from node.client.models import Account
 from node.keystore import Keystore
 from node.services import TaskStatus
 
+PURPOSE: Final = b"ecloud devnet load"
+FUNDS_UWATT: Final = 20_000_000
+FEE_UWATT: Final = 1_000
+"""The funds are enough for twenty thousand transfers."""
 ANSWERS_WITHIN_S: Final = 5.0
 PAUSE_S: Final = 0.1
 VALID_FOR_BLOCKS: Final = 5_000
@@ -39,6 +46,9 @@ class LoadRefused(Exception):
 
 @dataclass(slots=True)
 class _Sender:
+    """``wallet`` fills the account of ``key``."""
+
+    wallet: SigningKey
     key: SigningKey
     recipient: bytes
     nonce: int = 0
@@ -49,16 +59,19 @@ class Load:
 
     def __init__(self, root: Path, homes: Sequence[HomeRecord], chain_id: bytes, seed: int) -> None:
         keystore = Keystore(root / WALLETS)
-        keys = [SigningKey(keystore.unlock(home.name, PASSWORD)) for home in homes]
+        seeds = [keystore.unlock(home.name, PASSWORD) for home in homes]
         recipients = [parse_address(home.address) for home in [*homes[1:], homes[0]]]
         self.acknowledged: dict[bytes, str] = {}  # transaction id → the node that promised
         self.focus: str | None = None
-        self._senders = [_Sender(key, recipient) for key, recipient in zip(keys, recipients, strict=True)]
+        self._senders = [
+            _Sender(SigningKey(seed), SigningKey(digest(PURPOSE, seed)), recipient)
+            for seed, recipient in zip(seeds, recipients, strict=True)
+        ]
         self._homes = {home.name: home for home in homes}
         self._clients: dict[str, NodeClient] = {}
         self._chain_id = chain_id
         self._random = Random(seed)  # noqa: S311 (chooses whom to ask)
-        self._height = 0
+        self._height = self._filled_height = 0
         self._stopping = False
         self._ended = trio.Event()
 
@@ -67,8 +80,9 @@ class Load:
         async with AsyncExitStack() as stack:
             for name, home in self._homes.items():
                 self._clients[name] = await stack.enter_async_context(NodeClient(home.api_url))
-            for sender in self._senders:
-                await self._learn_nonce(sender)
+            async with trio.open_nursery() as nursery:
+                for sender in self._senders:
+                    nursery.start_soon(self._fill, sender)
             async with trio.open_nursery() as nursery:
                 for sender in self._senders:
                     nursery.start_soon(self._send, sender, len(self._senders) / per_second)
@@ -90,13 +104,15 @@ class Load:
                 await trio.sleep_until(due_s)
 
     def _sign(self, sender: _Sender) -> Transaction:
-        payload = Transfer(recipient=sender.recipient, token=Token.WATT, amount=1, memo="")
+        return self._transfer(sender.key, sender.recipient, 1, sender.nonce)
+
+    def _transfer(self, key: SigningKey, recipient: bytes, amount_uwatt: int, nonce: int) -> Transaction:
         return sign_transaction(
-            sender.key,
+            key,
             self._chain_id,
-            payload,
-            nonce=sender.nonce,
-            fee_uwatt=1_000,
+            Transfer(recipient=recipient, token=Token.WATT, amount=amount_uwatt, memo=""),
+            nonce=nonce,
+            fee_uwatt=FEE_UWATT,
             valid_until_height=self._height + VALID_FOR_BLOCKS,
         )
 
@@ -110,7 +126,7 @@ class Load:
             except ApiProblem as problem:
                 if problem.refusal is Refusal.DUPLICATE:
                     break
-                if not problem.retry_may_help:
+                if not (problem.retry_may_help or await self._is_behind(name, problem)):
                     raise LoadRefused(f"{name}'s node: {problem}") from problem
             except (ClientError, trio.TooSlowError):
                 pass  # it is down, or hangs: another one is asked
@@ -119,15 +135,42 @@ class Load:
             await trio.sleep(PAUSE_S * self._random.random())
         self.acknowledged[transaction.id] = name
 
-    async def _learn_nonce(self, sender: _Sender) -> None:
-        """The next nonce of a chain that has been going on for a while."""
-        key = sender.key.public_key.hex()
+    async def _is_behind(self, name: str, problem: ApiProblem) -> bool:
+        """Whether a node refuses only because it has not heard yet of the gifts that filled the accounts."""
+        if problem.refusal is not Refusal.CANNOT_PAY_FEE:
+            return False
+        try:
+            return (await self._clients[name].status()).height < self._filled_height
+        except ClientError:
+            return True  # it cannot be asked any more, so it is no judge
+
+    async def _fill(self, sender: _Sender) -> None:
+        """Until the sender's account has what it needs, and its next nonce is known."""
+        while (own := await self._look_up(sender.key)).watt_uwatt < FUNDS_UWATT // 2:
+            wallet = await self._look_up(sender.wallet)
+            await self._give(
+                sender, self._transfer(sender.wallet, sender.key.public_key, FUNDS_UWATT, wallet.next_nonce)
+            )
+        sender.nonce, self._filled_height = own.next_nonce, max(self._filled_height, own.height)
+
+    async def _give(self, sender: _Sender, gift: Transaction) -> None:
+        """Waits until the gift, or what somebody else signed with its nonce, is in the chain."""
+        try:
+            await self._hand_over(gift)
+        except LoadRefused:
+            return  # the autopilot was faster: the next gift has another nonce
+        del self.acknowledged[gift.id]  # it may be replaced by what the autopilot signs with its nonce
+        while (await self._look_up(sender.wallet)).nonce <= gift.nonce:  # noqa: ASYNC110 (nodes of other processes)
+            await trio.sleep(PAUSE_S)
+
+    async def _look_up(self, key: SigningKey) -> Account:
+        """As the first node that answers has it."""
         while True:
             for client in self._clients.values():
                 try:
-                    account = await client.account(key)
+                    account = await client.account(key.public_key.hex())
                 except ClientError:
-                    await trio.sleep(PAUSE_S)  # it is still starting
+                    await trio.sleep(PAUSE_S)  # it is still starting, or down
                 else:
-                    sender.nonce, self._height = account.next_nonce, account.height
-                    return
+                    self._height = account.height
+                    return account

@@ -46,7 +46,7 @@ def test_a_node_that_ended_by_itself_was_not_killed(tmp_path: Path) -> None:
     program = Program("anne", ["/bin/true"], str(tmp_path / "log"))
     program.process = spawn(program.command, Path(program.log))
     os.waitid(os.P_PID, program.process.pid, os.WEXITED | os.WNOWAIT)
-    home = HomeRecord("anne", str(tmp_path), "", "", "", "", 0, 0, program, program)
+    home = HomeRecord("anne", str(tmp_path), "", "", "", "", "", 0, 0, program, program)
     # Then killing it is no kill
     with pytest.raises(KillsFailed, match="ended by itself"):
         kills.kill(home)
@@ -55,7 +55,7 @@ def test_a_node_that_ended_by_itself_was_not_killed(tmp_path: Path) -> None:
 def test_a_kill_is_seen_in_how_the_process_ended(tmp_path: Path) -> None:
     program = Program("anne", ["/bin/sleep", "60"], str(tmp_path / "log"))
     program.process = spawn(program.command, Path(program.log))
-    home = HomeRecord("anne", str(tmp_path), "", "", "", "", 0, 0, program, program)
+    home = HomeRecord("anne", str(tmp_path), "", "", "", "", "", 0, 0, program, program)
     kills.kill(home)
     with pytest.raises(ProcessLookupError):
         os.kill(program.process.pid, signal.SIGKILL)
