@@ -11,6 +11,7 @@ from ledger.keys import address_text
 from ledger.records import CANDIDATES, METERS, READINGS, SNAPSHOTS, Candidate, CandidateStatus, Meter, height_key
 from ledger.state import MAX_RECORD_BYTES, State
 from ledger.transactions import Kind, SubmitReading, Transaction
+from node.bill_observer import bill_events
 from node.client.events import (
     BlockFinal,
     CandidateRejoined,
@@ -23,6 +24,7 @@ from node.client.events import (
 )
 from node.client.models import Party, SkippedTurn, iso_time
 from node.market_observer import MarketObserver
+from node.sharing_observer import SharingObserver
 from node.views.reader import Reader
 from storage.interface import ChainView
 
@@ -42,6 +44,7 @@ class Observer:
             key: (candidate.epoch_counted, candidate.epoch_signed) for key, candidate in CANDIDATES.scan(state)
         }
         self._market = MarketObserver(state)
+        self._sharing = SharingObserver(state)
 
     def block(
         self, reader: Reader, executed: ExecutedBlock, skipped: tuple[bytes, ...], finality_ms: int | None
@@ -85,6 +88,8 @@ class Observer:
             + self._absences(reader, executed)
             + self._changes(reader, executed)
             + self._market.block(reader, executed)
+            + bill_events(reader, executed)
+            + self._sharing.block(reader, executed)
         )
 
     def _reading(

@@ -55,6 +55,7 @@ from ledger.execution import Execution, Rule
 from ledger.market.grid_fee import ALL_BPS, TICK_UWATT_PER_KWH
 from ledger.market.terms import first_open_period
 from ledger.market.traders import Trader, require_nameplate, require_trader
+from ledger.parameters import Parameters
 from ledger.records import MEMBERS, height_key
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.state import State
@@ -191,7 +192,7 @@ def end_offer(execution: Execution, number: int, *, with_penalty: bool) -> None:
     next_open = _first_open(execution)
     for buyer, from_period, subscription in _standing_subscriptions(execution, number):
         if with_penalty:
-            penalty = _sureties(execution, offer, from_period, subscription).early_uwatt
+            penalty = sureties_of(execution.parameters, offer, from_period, subscription).early_uwatt
             take_watt(state, offer.seller, penalty)
             give_watt(state, buyer, penalty)
             tell(execution, EffectKind.CONTRACT_PENALTY, number, offer.seller, -penalty, buyer)
@@ -199,6 +200,19 @@ def end_offer(execution: Execution, number: int, *, with_penalty: bool) -> None:
         _put_ended(execution, number, buyer, from_period, subscription)
         execution.concern(buyer)
     CONTRACT_OFFERS.put(state, replace(offer, until_period=next_open), height_key(number))
+
+
+def sureties_of(
+    parameters: Parameters, offer: ContractOffer, from_period: int, subscription: ContractSubscription
+) -> Sureties:
+    """What the subscription that begins with ``from_period`` is secured with."""
+    return sureties(
+        TEMPLATES[offer.template],
+        parameters,
+        subscription.limit_wh,
+        subscription.agreed_price,
+        subscription.until_period - from_period,
+    )
 
 
 def check_change(_: Transaction, payload: ChangeContractPrice) -> None:
@@ -243,7 +257,7 @@ def _end_subscription(
     from_period: int,
     subscription: ContractSubscription,
 ) -> None:
-    penalty = _sureties(execution, offer, from_period, subscription).early_uwatt
+    penalty = sureties_of(execution.parameters, offer, from_period, subscription).early_uwatt
     assert penalty <= subscription.collateral_uwatt, "no template's early-end penalty exceeds its collateral"
     give_watt(execution.state, offer.seller, penalty)
     tell(execution, EffectKind.CONTRACT_PENALTY, number, offer.seller, penalty, buyer)
@@ -263,18 +277,6 @@ def _put_ended(
     CONTRACT_SUBSCRIPTIONS.put(execution.state, ended, *place)
     if next_open <= from_period:
         release_subscription(execution, number, buyer, from_period, ended)
-
-
-def _sureties(
-    execution: Execution, offer: ContractOffer, from_period: int, subscription: ContractSubscription
-) -> Sureties:
-    return sureties(
-        TEMPLATES[offer.template],
-        execution.parameters,
-        subscription.limit_wh,
-        subscription.agreed_price,
-        subscription.until_period - from_period,
-    )
 
 
 def _standing_subscriptions(execution: Execution, number: int) -> list[tuple[bytes, int, ContractSubscription]]:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from node.api import problems
 from node.api.account_routes import account_router
+from node.api.bill_routes import bill_router
 from node.api.chain_routes import chain_router
 from node.api.documentation import complete
 from node.api.gate import Gate
@@ -18,6 +19,7 @@ from node.api.market_routes import market_router
 from node.api.metrics import ApiMetrics
 from node.api.node_routes import VERSION, node_router, root_router
 from node.api.reading import ChainAccess
+from node.api.sharing_routes import sharing_router
 from node.log import get
 from node.service import NodeService
 
@@ -32,6 +34,8 @@ def create_application(service: NodeService, token: str, metrics: ApiMetrics) ->
     app.include_router(account_router(service, chain), prefix="/v1")
     app.include_router(join_router(service, chain), prefix="/v1")
     app.include_router(market_router(service, chain), prefix="/v1")
+    app.include_router(sharing_router(service, chain), prefix="/v1")
+    app.include_router(bill_router(chain), prefix="/v1")
     problems.install(app, get("api"), service.damaged)
 
     @cache

@@ -207,6 +207,57 @@ class NodeClient:
     async def settled_period(self, period: int) -> models.SettledPeriod:
         return await self._connection.get(f"/v1/market/settled/{period}", models.SettledPeriod)
 
+    # ------------------------------------------------------------------------------------- sharing pools and contracts
+
+    async def pools(self) -> models.PoolList:
+        return await self._connection.get("/v1/pools", models.PoolList)
+
+    async def pool(self, which: int | str) -> models.PoolInfo:
+        """By number or name."""
+        return await self._connection.get(f"/v1/pools/{quote(str(which), safe='')}", models.PoolInfo)
+
+    async def templates(self) -> models.TemplateList:
+        return await self._connection.get("/v1/contracts/templates", models.TemplateList)
+
+    async def contracts(self, before: int | None = None, limit: int | None = None) -> models.ContractPage:
+        return await self._connection.get("/v1/contracts", models.ContractPage, before=before, limit=limit)
+
+    async def contract(self, offer: int) -> models.Contract:
+        return await self._connection.get(f"/v1/contracts/{offer}", models.Contract)
+
+    async def deliveries(self, offer: int, before: int | None = None, limit: int | None = None) -> models.DeliveryPage:
+        return await self._connection.get(
+            f"/v1/contracts/{offer}/deliveries", models.DeliveryPage, before=before, limit=limit
+        )
+
+    async def agreements(self, who: str) -> models.Agreements:
+        return await self._connection.get(f"/v1/accounts/{quote(who, safe='')}/agreements", models.Agreements)
+
+    # --------------------------------------------------------------------------------------------------- bills
+
+    async def bills(self, who: str, before: int | None = None, limit: int | None = None) -> models.BillPage:
+        """In sum, newest first."""
+        return await self._connection.get(f"/v1/bills/{_segment(who)}", models.BillPage, before=before, limit=limit)
+
+    async def bill(self, who: str, cycle: int | None = None) -> models.Bill:
+        """Default: the newest, as far as it is settled."""
+        place = "current" if cycle is None else str(cycle)
+        return await self._connection.get(f"/v1/bills/{_segment(who)}/{place}", models.Bill)
+
+    async def explain_line(self, who: str, cycle: int, line: str, after: int | None = None) -> models.LineExplanation:
+        path = f"/v1/bills/{_segment(who)}/{cycle}/lines/{_segment(line)}"
+        return await self._connection.get(path, models.LineExplanation, after=after)
+
+    async def member_periods(self, who: str, cycle: int, after: int | None = None) -> models.MemberPeriodPage:
+        path = f"/v1/bills/{_segment(who)}/{cycle}/periods"
+        return await self._connection.get(path, models.MemberPeriodPage, after=after)
+
+    async def billing_cycles(self, before: int | None = None, limit: int | None = None) -> models.BillingCyclePage:
+        return await self._connection.get("/v1/billing/cycles", models.BillingCyclePage, before=before, limit=limit)
+
+    async def arrears(self, after: str | None = None, limit: int | None = None) -> models.ArrearsPage:
+        return await self._connection.get("/v1/billing/arrears", models.ArrearsPage, after=after, limit=limit)
+
     # ------------------------------------------------------------------------------------------------- joining
 
     async def join_requests(self) -> models.JoinRequestList:

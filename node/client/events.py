@@ -200,6 +200,67 @@ class PeriodSettled(Model, frozen=True, kw_only=True, tag="period_settled"):
     settled: SettledPeriod
 
 
+class PoolChanged(Model, frozen=True, kw_only=True, tag="pool_changed"):
+    """``change``: ``opened``, ``joined``, ``left``, ``rule_set``, or ``ended`` for all, by ``member``. It counts from
+    ``from_period`` on.
+    """
+
+    pool: int
+    name: str
+    change: str
+    member: Party
+    from_period: int
+    height: int
+
+
+class ContractChanged(Model, frozen=True, kw_only=True, tag="contract_changed"):
+    """``change``: ``offered``, ``subscribed``, ``price_changed`` or ``ended`` early, by ``member``, from
+    ``from_period`` on; ``over`` when the last period in which the offer could count is settled: stake and collaterals
+    are given back.
+    """
+
+    offer: int
+    change: str
+    seller: Party
+    member: Party
+    from_period: int
+    height: int
+
+
+class CycleClosed(Model, frozen=True, kw_only=True, tag="cycle_closed"):
+    """The cycle's last period was settled: its bills can be recorded."""
+
+    height: int
+    cycle: int
+
+
+class BillRecorded(Model, frozen=True, kw_only=True, tag="bill_recorded"):
+    """``to_pay_uwatt`` and ``to_receive_uwatt``: what is left after setting off. Paid already if nothing is to pay."""
+
+    height: int
+    member: Party
+    cycle: int
+    to_pay_uwatt: int
+    to_receive_uwatt: int
+    due_ms: int
+
+
+class BillPaid(Model, frozen=True, kw_only=True, tag="bill_paid"):
+    height: int
+    member: Party
+    cycle: int
+    amount_uwatt: int
+
+
+class BillInArrears(Model, frozen=True, kw_only=True, tag="bill_in_arrears"):
+    """The bill is past its due time and not paid."""
+
+    height: int
+    member: Party
+    cycle: int
+    amount_uwatt: int
+
+
 class Missed(Model, frozen=True, kw_only=True, tag="missed"):
     """More blocks passed than are replayed: read ``GET /v1/blocks`` for those up to ``up_to_height``."""
 
@@ -235,6 +296,12 @@ NodeEvent = (
     | BookClosed
     | AuctionCleared
     | PeriodSettled
+    | PoolChanged
+    | ContractChanged
+    | CycleClosed
+    | BillRecorded
+    | BillPaid
+    | BillInArrears
     | Missed
     | Dropped
 )

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Any, Final
 
 import msgspec
 
 from consensus.block import Block
+from ledger.agreements import Licence, PoolRole
 from ledger.block import Receipt
+from ledger.contracts.templates import TemplateKind
 from ledger.effects import HISTORY_KIND, EffectKind
 from ledger.encoding import Wire
 from ledger.market.matching import Side
 from ledger.records import MeterKind, MeterRole, Role
+from ledger.settlement.settle import PoolRule
 from ledger.statements import Statement, StatementKind
-from ledger.transactions import PlaceOrder, RegisterMeter, Token, Transaction, Transfer, decode_transaction
+from ledger.transactions import (
+    AttestMember,
+    JoinPool,
+    OfferContract,
+    OpenPool,
+    PlaceOrder,
+    RegisterMember,
+    RegisterMeter,
+    SetPoolRule,
+    Token,
+    Transaction,
+    Transfer,
+    decode_transaction,
+)
 from node.client import models
 from node.client.models import iso_time
 from node.views.reader import NotFound, Reader, hex_key, word
@@ -29,6 +45,15 @@ _WORDS: Final[dict[tuple[type[Wire], str], type[IntEnum]]] = {
     (RegisterMeter, "role"): MeterRole,
     (Statement, "kind"): StatementKind,
     (PlaceOrder, "side"): Side,
+    (OpenPool, "rule"): PoolRule,
+    (SetPoolRule, "rule"): PoolRule,
+    (OfferContract, "template"): TemplateKind,
+}
+_FLAGS: Final[dict[tuple[type[Wire], str], type[IntFlag]]] = {
+    (RegisterMember, "roles"): Role,
+    (OpenPool, "roles"): PoolRole,
+    (JoinPool, "roles"): PoolRole,
+    (AttestMember, "licences"): Licence,
 }
 
 
@@ -46,8 +71,9 @@ def _field_view(reader: Reader, payload: Wire, field: str) -> Any:
     value = getattr(payload, field)
     if field in _ACCOUNT_FIELDS and isinstance(value, bytes):
         return msgspec.to_builtins(reader.party(value))
-    if field == "roles":
-        return role_words(value)
+    flags = _FLAGS.get((type(payload), field))
+    if flags is not None:
+        return [str(flag.name).lower() for flag in flags if flag & value]
     words = _WORDS.get((type(payload), field))
     return word(value, words) if words is not None else _plain(reader, value)
 

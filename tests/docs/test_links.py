@@ -98,14 +98,18 @@ def test_the_api_page_lists_every_path_and_event() -> None:
     from fastapi.routing import APIRoute
 
     from node.api.account_routes import account_router
+    from node.api.bill_routes import bill_router
     from node.api.chain_routes import chain_router
     from node.api.join_routes import join_router
     from node.api.node_routes import node_router, root_router
+    from node.api.sharing_routes import sharing_router
 
     parts: Any = (None, None)  # routes are made without asking the node anything
+    makers = (node_router, chain_router, account_router, join_router, sharing_router)
     routers = [
         ("", root_router(*parts)),
-        *(("/v1", make(*parts)) for make in (node_router, chain_router, account_router, join_router)),
+        *(("/v1", make(*parts)) for make in makers),
+        ("/v1", bill_router(parts[1])),
     ]
     paths = {
         f"{method} {prefix}{route.path}"
