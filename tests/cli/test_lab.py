@@ -104,3 +104,44 @@ def test_a_run_is_drawn(tmp_path: Path) -> None:
 )
 def test_chaos_that_cannot_be_is_said(options: list[str], says: str) -> None:
     assert says in refused("lab", "chaos", *options, status=2)
+
+
+def test_a_neighbourhood_is_played_and_told_as_numbers_tables_and_a_picture(tmp_path: Path) -> None:
+    """Given a small neighbourhood, when a day of it is played, then its goals are met and everything is written."""
+    tables, picture = tmp_path / "tables", tmp_path / "run.png"
+    options = ("--homes", "3", "--pv", "1", "--days", "1", "--csv", str(tables), "--plot", str(picture))
+    found = answer("lab", "neighbourhood", *options)
+    assert {"self_sufficiency", "self_consumption", "saving_per_home", "days", "cpu_seconds", "wall_seconds"} <= set(
+        found
+    )
+    alone, market, pooled = (found["self_sufficiency"][name] for name in ("alone", "market", "pooled"))
+    assert market - alone >= 0.95 * (pooled - alone) > 0
+    assert 0 <= found["saving_per_home"]["min"] <= found["saving_per_home"]["mean"]
+    assert (found["days"], found["conservation"]) == (1, 0)
+    assert {path.name for path in tables.iterdir()} == {"homes.csv", "days.csv", "periods.csv"}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_for_people_a_neighbourhood_is_a_table_of_three_ways_to_live() -> None:
+    told = run("lab", "neighbourhood", "--homes", "2", "--pv", "1", "--days", "1", "--no-pool", "--auction").stdout
+    assert told.splitlines()[0].split("  ")[-1] == "perfect pooling"
+    for what in ("self-sufficiency", "saving per home", "prices of trades", "pool price  ", "computing"):
+        assert what in told
+    quiet = run("lab", "neighbourhood", "--homes", "2", "--pv", "1", "--days", "1", "--no-orders").stdout
+    assert "nobody traded" in quiet
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--homes", "3", "--pv", "4"], "pv must be 0 … 3, the number of homes, not 4"),
+        (["--homes", "1", "--pv", "0"], "homes must be 2 … 200, not 1"),
+        (["--days", "0"], "days must be 1 … 366, not 0"),
+        (["--seed", "-1"], "seed must be 0 or more, not -1"),
+        (["--first-day", "400"], "the first day must be 0 … 365, not 400"),
+        (["--csv", "/proc/nowhere"], "--csv: cannot write /proc/nowhere"),
+        (["--plot", "/nonexistent/file.png"], "--plot: cannot write /nonexistent/file.png"),
+    ],
+)
+def test_a_neighbourhood_that_cannot_be_is_said(options: list[str], says: str) -> None:
+    assert says in refused("lab", "neighbourhood", *options, status=2)

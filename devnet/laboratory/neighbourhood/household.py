@@ -80,7 +80,7 @@ class Household:
     ) -> Iterator[Transaction]:
         """What the autopilot does now, signed."""
         height = get_tip(state).height
-        for action in decide(self._view(state, books, neighbourhood, pool_price)):
+        for action in decide(self.view(state, books, neighbourhood, pool_price)):
             yield self.sign(_payload(action), height + VALID_BLOCKS)
 
     def sign(self, payload: Payload, valid_until_height: int) -> Transaction:
@@ -96,9 +96,10 @@ class Household:
         self._nonce += 1
         return transaction
 
-    def _view(
+    def view(
         self, state: State, books: Mapping[int, Book], neighbourhood: Mapping[int, Totals], pool_price: int | None
     ) -> View:
+        """All that the home knows at this moment."""
         account, time_ms = self.resident.id, get_tip(state).time_ms
         first = self._terms.next_open_period(time_ms)
         positions = ((period, get_position(state, period, account)) for period in range(first, first + HORIZON_PERIODS))

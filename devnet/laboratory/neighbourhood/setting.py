@@ -24,7 +24,8 @@ class SettingError(ValueError):
 class Setting:
     """``homes`` households, of which ``pv`` have a roof, from day ``first_day`` (0 … 365) of the year on.
 
-    ``pooled``: whether the homes share by a pool what is left after trades; ``traded``: whether autopilots trade.
+    ``pooled``: whether the homes share by a pool what is left after trades, if there is a roof at all; ``traded``:
+    whether autopilots trade.
     """
 
     homes: int = 37
@@ -39,6 +40,10 @@ class Setting:
     @property
     def periods(self) -> int:
         return self.days * SAMPLES_PER_DAY
+
+    @property
+    def has_pool(self) -> bool:
+        return self.pooled and self.pv > 0
 
     @property
     def parameters(self) -> Parameters:

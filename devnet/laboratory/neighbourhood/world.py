@@ -79,10 +79,10 @@ def run(setting: Setting, advance: Advance = lambda _: None) -> Figures:
     check_setting(setting)
     wall, cpu = time.perf_counter(), time.process_time()
     world = _begin(setting)
-    waiting = _found_pool(world) if setting.pooled else []
+    waiting = _found_pool(world) if setting.has_pool else []
     for height in count(1):
         waiting = _block(world, height, waiting)
-        if height == 1 and setting.pooled:
+        if height == 1 and setting.has_pool:
             waiting = _join_pool(world)
         if _note_settled(world, advance):
             break
