@@ -16,6 +16,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from ledger.encoding import encode
+from ledger.parameters import Parameters
 from ledger.state import State
 from ledger.transactions import Transaction
 from node.api.server import ApiAddress, ApiConfig, serve_api
@@ -40,7 +41,7 @@ from p2p.network import Banned, NetworkError, PeerId, PeerInfo
 from p2p.peer_identity import peer_id_from_public_key
 from storage.chain import ChainDatabase
 from storage.errors import Damaged
-from tests.support.chain import Chain
+from tests.support.chain import PARAMETERS, Chain
 
 FINALITY_MS = 360
 
@@ -210,9 +211,9 @@ class Household:
 
 
 @contextmanager
-def household(directory: Path) -> Iterator[Household]:
+def household(directory: Path, parameters: Parameters = PARAMETERS) -> Iterator[Household]:
     """A chain at height 0 in ``directory``."""
-    chain = Chain()
+    chain = Chain(parameters=parameters)
     store = ChainDatabase.open(directory, chain_id=chain.chain_id, create=True)
     try:
         home = Household(directory, store, chain)
