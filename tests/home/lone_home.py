@@ -37,7 +37,7 @@ PARAMETERS = Parameters(
     block_interval_ms=200,
     message_delay_ms=50,
     period_ms=PERIOD_MS,
-    sampling_tolerance_ms=100,
+    sampling_tolerance_ms=450,
     acceptance_window_ms=600_000,
     epoch_blocks=24,
 )
