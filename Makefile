@@ -7,7 +7,7 @@ BIN := .venv/bin
 CAMPAIGNS := chaos mutants kills enemies fuzz fuzz-api slow-links catch-up
 
 .PHONY: setup devnet test test-interop test-nat lint types contracts check format clean \
-  bench-transfers bench-market reliability reliability-document $(CAMPAIGNS)
+  bench-transfers bench-market neighbourhood reliability reliability-document $(CAMPAIGNS)
 
 setup: .venv/.installed
 
@@ -63,6 +63,10 @@ bench-transfers: setup
 # their own under a temporary directory.
 bench-market: setup
 	$(BIN)/python -m bench.market
+
+# A week of a neighbourhood's market on the real ledger, four ways and in four seasons: some five minutes of computing.
+neighbourhood: setup
+	$(BIN)/python -m bench.neighbourhood
 
 # The campaigns: each stores its result in bench/results, of which docs/reliability.md is made. They take from minutes to
 # half an hour, best on an idle machine; all of them: make reliability.
