@@ -10,6 +10,8 @@
 4. A transaction that can never be valid, a reading that is refused, and an envelope that is wrong or cannot be paid
    make the block invalid. A transaction that is refused for any other reason takes its fee and its nonce, changes
    nothing else, and its receipt says why.
+5. Work on the books is counted (``execution``). An order, cancellation or quote that comes when the block's work is
+   ``MAX_BLOCK_WORK`` or more makes the block invalid: so a block never has more than that and one transaction's.
 """
 
 from __future__ import annotations
@@ -53,6 +55,10 @@ RULES: Final[dict[Kind, Rule[Any]]] = {
     **recording.RULES,
 }
 MAX_NONCE_GAP: Final = 64
+MAX_BLOCK_WORK: Final = 8_192
+"""When a block's orders were so much work, none that comes after is for that block."""
+MAX_WAITING_WORK: Final = 1_024
+"""When what waits of a sender is so much work, what it adds is looked at in its block."""
 OTHERS_PART: Final = 4
 """Readings leave one part in so many of a block to all others."""
 
@@ -150,8 +156,8 @@ def admit(
 
     What can never be valid is refused, and what the state of now refuses: wrong nonce (up to 64 ahead may wait), fee,
     validity; and the payload when its nonce is the next one, after those of ``waiting``: what is admitted of the same
-    sender already, by nonce. A reading is checked in full, as for a block one sampling tolerance later, since it can
-    wait for its period's end. The signature is the caller's to verify.
+    sender already, by nonce, as long as those are not too much work. A reading is checked in full, as for a block one
+    sampling tolerance later, since it can wait for its period's end. The signature is the caller's to verify.
     Errors: TransactionRefused.
     """
     state = State(base)
@@ -172,6 +178,8 @@ def admit(
         check_next_nonce(sender, transaction)
     check_terms(state, parameters, sender, transaction, height)
     for earlier in waiting:
+        if execution.work >= MAX_WAITING_WORK:
+            return
         if earlier.nonce < transaction.nonce:
             _try(execution, earlier)
     if transaction.nonce == resolve_sender(state, transaction).nonce:
@@ -188,6 +196,7 @@ def _try(execution: Execution, transaction: Transaction) -> TransactionRefused |
         check_next_nonce(sender, transaction)
         check_terms(state, execution.parameters, sender, transaction, execution.height)
         charge(state, sender, transaction)
+        execution.begin_work()
         with state.transaction():
             RULES[transaction.kind].apply(execution, sender.account, transaction.payload)
     except TransactionRefused as refused:
@@ -288,9 +297,12 @@ class _Run:
         sender = resolve_sender(state, transaction)
         check_next_nonce(sender, transaction)
         check_terms(state, execution.parameters, sender, transaction, execution.height)
+        if execution.work >= MAX_BLOCK_WORK and transaction.kind in orders.RULES:
+            raise TransactionRefused(Refusal.TOO_MUCH_WORK, "the block's orders are work enough; the next one takes it")
         charge(state, sender, transaction)
         give_watt(state, self.context.producer, transaction.fee_uwatt)
         execution.concern(sender.account)
+        execution.begin_work()
         effects_before = len(execution.effects)
         try:
             with state.transaction():

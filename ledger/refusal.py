@@ -69,6 +69,7 @@ class Refusal(StrEnum):
     BEYOND_NAMEPLATE = "beyond_nameplate"
     TOO_MANY_ORDERS = "too_many_orders"
     TOO_MANY_TRADES = "too_many_trades"
+    TOO_MUCH_WORK = "too_much_work"
     SELF_TRADE = "self_trade"
     UNKNOWN_ORDER = "unknown_order"
     # sharing pools and contracts
@@ -116,6 +117,7 @@ RETRY_MAY_HELP: Final = frozenset(
         Refusal.PERIOD_NOT_ENDED,
         Refusal.SAMPLED_AFTER_BLOCK,
         Refusal.BOOK_NOT_OPEN,
+        Refusal.TOO_MUCH_WORK,
         Refusal.CYCLE_OPEN,
         Refusal.BILL_NOT_RECORDED,
     }

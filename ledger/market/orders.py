@@ -10,10 +10,12 @@
    refused; nothing is matched before gate closure.
 5. A quote is a purchase and a sale, either of which may be nothing, in place of all the sender's open orders of a
    period, in one step.
+6. Orders placed, taken out and met on the way are counted as work: see ``execution``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from ledger.balances import give_watt, take_watt
@@ -78,7 +80,7 @@ def check_place(_: Transaction, payload: PlaceOrder) -> None:
 def apply_place(execution: Execution, account: bytes, payload: PlaceOrder) -> None:
     """Errors: TransactionRefused NOT_A_MEMBER, NO_GATEWAY, GATEWAY_DOES_NOT_TRADE, NO_CONNECTION_METER,
     METER_SUSPENDED, BOOK_CLOSED, BOOK_NOT_OPEN, PRICE_OUT_OF_RANGE, TOO_MANY_ORDERS, TOO_MANY_TRADES, BEYOND_NAMEPLATE,
-    INSUFFICIENT_WATT, SELF_TRADE.
+    INSUFFICIENT_WATT, SELF_TRADE, TOO_MUCH_WORK.
     """
     trader = require_trader(execution, account)
     for period in payload.periods:
@@ -105,6 +107,7 @@ def apply_cancel(execution: Execution, account: bytes, payload: CancelOrder) -> 
                 Refusal.UNKNOWN_ORDER, f"the account has no open order {order.number} of period {order.period}"
             )
         _require_not_closed(execution, order.period)
+        execution.count_work()
         release_order(execution, order.period, Side(own.side), own.limit, order.number)
 
 
@@ -126,6 +129,7 @@ def apply_quote(execution: Execution, account: bytes, payload: ReplaceQuote) -> 
     trader = require_trader(execution, account)
     _require_not_closed(execution, payload.period)
     for number, own in own_orders(execution.state, account, payload.period):
+        execution.count_work()
         release_order(execution, payload.period, Side(own.side), own.limit, number)
     for side, energy_wh, limit in (
         (Side.BUY, payload.buy_energy_wh, payload.buy_limit_uwatt_per_kwh),
@@ -137,6 +141,7 @@ def apply_quote(execution: Execution, account: bytes, payload: ReplaceQuote) -> 
 
 def _place(execution: Execution, trader: Trader, period: int, side: Side, energy_wh: int, limit: int) -> None:
     state = execution.state
+    execution.count_work()
     tariff = tariff_of(state, period)
     _require_open(execution, period)
     _require_price(tariff, limit)
@@ -156,11 +161,13 @@ def _place(execution: Execution, trader: Trader, period: int, side: Side, energy
 
 
 def _match(execution: Execution, period: int, tariff: Tariff, taker: Order) -> int:
-    """Trades with the other side; returns what the taker owes for it, uwatt. Errors: TransactionRefused SELF_TRADE."""
+    """Trades with the other side; returns what the taker owes for it, uwatt. Errors: TransactionRefused SELF_TRADE,
+    TOO_MUCH_WORK.
+    """
     state = execution.state
     left = execution.parameters.max_period_trades - get_market(state, period).trades
     feeders = feeders_of(execution, period, tariff)
-    fills, met_own = match(taker, best_first(state, period, taker.side.other), feeders, tariff, left)
+    fills, met_own = match(taker, _counted(execution, period, taker.side.other), feeders, tariff, left)
     if met_own:
         if not fills:
             raise TransactionRefused(
@@ -188,6 +195,13 @@ def _match(execution: Execution, period: int, tariff: Tariff, taker: Order) -> i
         assert amount <= 0, "an order's lock covers its trades"
         give_watt(state, account, -amount)
     return owed
+
+
+def _counted(execution: Execution, period: int, side: Side) -> Iterator[Order]:
+    """The makers a taker meets, whether or not they can trade. Errors: TransactionRefused TOO_MUCH_WORK."""
+    for maker in best_first(execution.state, period, side):
+        execution.count_work()
+        yield maker
 
 
 def _require_open(execution: Execution, period: int) -> None:
