@@ -52,7 +52,7 @@ COLUMNS: Final = (
 )
 NOTES: Final = (
     "Savings are against the utility alone, grid fees and the fees of all transactions paid.",
-    "Households and roofs are SimBench's (ODbL, home/profiles/ATTRIBUTION.md); peak power is our reading of it (ADR 0009).",
+    "Households and roofs are SimBench's (ODbL, home/profiles/ATTRIBUTION.md); peak power as in ADR 0009.",
     "Real: ledger, conservation checks, signatures, draw and its proofs, autopilots that know only their own past and"
     " the chain. Left out: network, votes, silent meters. Blocks are 300 s apart.",
 )
