@@ -71,9 +71,20 @@ class Control:
         found = await client.feeder_headroom(self._wall() // period_ms)
         own = next((one for one in found.feeders if one.feeder == feeder), None)
         return Facts(
-            overdue_uwatt=0,
+            overdue_uwatt=await self._overdue_uwatt(owner.address),
             used_wh=0 if own is None else own.into_wh,
             threshold_wh=0 if own is None else own.threshold_wh,
             limit_wh=0 if own is None else own.limit_wh,
             order=self._order,
         )
+
+    async def _overdue_uwatt(self, address: str) -> int:
+        """What the member's bills in arrears still ask. Errors: ClientError."""
+        overdue_uwatt = 0
+        after: str | None = None
+        while True:
+            page = await self._client.arrears(after=after)
+            overdue_uwatt += sum(one.amount_uwatt for one in page.arrears if one.member.address == address)
+            after = page.next_after
+            if after is None:
+                return overdue_uwatt

@@ -278,18 +278,25 @@ class Home:
         from home.mqtt import Broker, MqttBroken, MqttLink, Will  # noqa: PLC0415
 
         host, port = endpoint(told.listen if told.broker == EMBEDDED else told.broker)
+        listening: trio.Event | None = None
         password = _password(self._directory / told.password_file) if told.password_file else ""
         if told.broker == EMBEDDED:
             broker = EmbeddedBroker(host, port, told.user, password)
             nursery.start_soon(keep_running, "broker", broker.run, (BrokerFailed,), self._log, self._restarts)
-            host = _ANYWHERE.get(host, host)
+            host, listening = _ANYWHERE.get(host, host), broker.listening
         link = MqttLink(
             Broker(host, port, told.user, password, told.tls and told.broker != EMBEDDED),
             f"ecloud-{sha256(told.prefix.encode() + self._meter_key).hexdigest()[:12]}",
             Will(topics.topic(told.prefix, topics.STATUS), topics.OFFLINE),
             self._handlers(),
         )
-        nursery.start_soon(keep_running, "mqtt", link.run, (MqttBroken,), self._log, self._restarts)
+
+        async def connect() -> None:
+            if listening is not None:
+                await listening.wait()
+            await link.run()
+
+        nursery.start_soon(keep_running, "mqtt", connect, (MqttBroken,), self._log, self._restarts)
         return link
 
     def _handlers(self) -> dict[str, Handler]:
@@ -308,11 +315,11 @@ class Home:
     # -- what it says of itself
 
     async def _tell_status(self) -> None:
-        """Writes and publishes it whenever it has changed."""
+        """Writes and publishes it whenever it has changed in more than the time and the number of telegrams."""
         said: HomeStatus | None = None
         while True:
             found = self._status("online")
-            if said is None or msgspec.structs.replace(found, now_ms=said.now_ms) != said:
+            if said is None or msgspec.structs.replace(found, now_ms=said.now_ms, telegrams=said.telegrams) != said:
                 said = found
                 self._write_status(found)
                 self._publish(topics.STATUS, found, retain=True)

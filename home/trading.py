@@ -185,6 +185,7 @@ class Trader:
             neighbourhood=dict(self._totals),
             net_sold_wh={one.period: one.net_wh for one in positions.positions},
             open_orders=await self._own_orders(),
+            pool_price=await self._pool_price(first),
             yearly_kwh=self._owner.yearly_kwh,
             battery=self._owner.battery,
             stored_wh=0 if self._owner.battery is None else min(meter.stored_wh, self._owner.battery.capacity_wh),
@@ -211,6 +212,15 @@ class Trader:
             after = page.next_after
             if after is None:
                 return tuple(found)
+
+    async def _pool_price(self, period: int) -> int | None:
+        """Of the sharing pool in which the home takes part then. Errors: ClientError."""
+        for pool in (await self._client.agreements(self._who)).pools:
+            for one in pool.members:
+                begun = one.from_period <= period and (one.until_period is None or period < one.until_period)
+                if one.member.address == self._who and one.willing and begun:
+                    return pool.price_uwatt_per_kwh
+        return None
 
     async def _hear_of_settled(self, terms: Terms) -> None:
         """Brings ``_totals`` up to date: the settled periods of the last day."""

@@ -43,6 +43,7 @@ PARAMETERS = Parameters(
 )
 HOUSE = House(household=1, yearly_kwh=4_000, solar=2, peak_watt=9_000, start_sample=96 * 200 + 36)
 NODE_KEY = SigningKey(b"n" * 32)
+ANNE = SigningKey(b"a" * 32)
 METER_KEY = SigningKey(b"m" * 32)
 
 
@@ -55,35 +56,45 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 class LoneHome:
-    """``import_nameplate_w``: of the meter that is registered with the chain."""
+    """``import_nameplate_w``: of the meter that is registered with the chain. ``neighbours`` are members without a
+    node; anne's account key is ANNE's.
+    """
 
-    def __init__(self, directory: Path, port: int, import_nameplate_w: int = 17_250) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        import_nameplate_w: int = 17_250,
+        parameters: Parameters = PARAMETERS,
+        neighbours: tuple[MemberPlan, ...] = (),
+    ) -> None:
         self.directory = directory
         self.port = port
         meter = MeterPlan(METER_KEY.public_key, MeterKind.SOLAR, import_nameplate_w, 9_000)
         anne = MemberPlan(
             name="anne",
             feeder="F1",
-            account=b"a" * 32,
+            account=ANNE.public_key,
             node_key=NODE_KEY.public_key,
             roles=Role.APPROVER,
             meter=meter,
+            watt_uwatt=100_000_000,
         )
         self.genesis = found_network(
             NetworkPlan(
                 name="alone",
                 time_ms=time.time_ns() // 1_000_000,
-                parameters=PARAMETERS,
+                parameters=parameters,
                 feeders=(("F1", "S"),),
-                members=(anne,),
+                members=(anne, *neighbours),
             )
         )
         self.schedule = Schedule(
             chain_id=chain_id(self.genesis).hex(),
             first_period=self.genesis.time_ms // PERIOD_MS,
             period_ms=PERIOD_MS,
-            acceptance_window_ms=PARAMETERS.acceptance_window_ms,
-            sampling_tolerance_ms=PARAMETERS.sampling_tolerance_ms,
+            acceptance_window_ms=parameters.acceptance_window_ms,
+            sampling_tolerance_ms=parameters.sampling_tolerance_ms,
         )
         self._store = MemoryChain()
         self._journal = MemoryJournal()
@@ -115,6 +126,15 @@ class LoneHome:
     def refused(self) -> int:
         queue = self.directory / QUEUE_NAME
         return queue.read_bytes().count(b"refused ") if queue.exists() else 0
+
+    @property
+    def height(self) -> int:
+        tip = self._store.tip()
+        return 0 if tip is None else tip.height
+
+    async def until_height(self, height: int) -> None:
+        """Waits for a block; the node must run."""
+        await until(lambda: self.height >= height)
 
     async def until_final(self, count: int) -> None:
         """Waits until so many readings are final; the node must run."""
