@@ -111,8 +111,9 @@ class State:
         base = self.base
         below = base.scan(prefix, record) if isinstance(base, State) else base.scan(prefix)
         committed = (key for key, _ in below)
+        written = self._written_keys(prefix)
         last = None
-        for key in merge(committed, self._written_keys(prefix)):
+        for key in merge(committed, written) if written else committed:
             if key != last and (found := self.read(key, record)) is not None:
                 yield key, found
             last = key

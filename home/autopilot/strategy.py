@@ -45,7 +45,7 @@ from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, WH_PER_KWH, amoun
 from ledger.market.matching import Side
 
 LEAST_PERMILLE: Final = 150
-GAIN_IN_FEES: Final = 2
+GAIN_IN_FEES: Final = 4
 SOMEBODY_PERMILLE: Final = 50
 UWATT_PER_WATT: Final = 1_000_000
 _NO_BOOK: Final = Book()
