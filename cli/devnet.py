@@ -81,7 +81,7 @@ def status(directory: Directory = None, json: AsJson = False) -> None:
     print_facts([("devnet", found.directory), ("state", ("runs" if found.running else "does not run") + halt)])
     typer.echo()
     print_table(
-        ["home", "node", "meter, autopilot", ">height", "tip", ">peers", ">pid", "API"],
+        ["home", "node", "meter", "autopilot", ">orders", ">height", "tip", ">peers", ">pid", "API"],
         [_node_row(one) for one in found.nodes],
         empty="no homes",
     )
@@ -241,6 +241,8 @@ def _node_row(one: NodeState) -> list[str]:
         one.name,
         one.state,
         one.home_state,
+        "–" if one.autopilot is None or one.home_state == "down" else one.autopilot,
+        "–" if one.open_orders is None else count(one.open_orders),
         "–" if one.height is None else count(one.height),
         "–" if one.tip is None else one.tip[:10],
         "–" if one.peers is None else count(one.peers),

@@ -17,6 +17,7 @@ import trio
 
 from devnet.manifest import DevnetError, HomeRecord, Manifest, Program, devnet_directory, edit, load
 from devnet.processes import STOP_WITHIN_S, is_alive, is_paused, send_signal, spawn, stop_all, wait_gone
+from home.status import read_status
 from node.client.client import NodeClient
 from node.client.errors import ClientError
 from node.client.models import Status
@@ -29,11 +30,16 @@ STOP_MORE_S: Final = 0.25
 
 
 class NodeState(msgspec.Struct, frozen=True):
-    """``state``: runs, paused or down. What the node itself says is None while it does not answer."""
+    """``state`` and ``home_state`` (of ``ecloud home``): runs, paused or down. What the node itself says is None while
+    it does not answer; ``autopilot``, ``open_orders`` and ``waiting`` readings are what the home said last, None before.
+    """
 
     name: str
     state: str
     home_state: str
+    autopilot: str | None
+    open_orders: int | None
+    waiting: int | None
     pid: int | None
     api_url: str
     data_directory: str
@@ -209,10 +215,14 @@ async def ask_status(home: HomeRecord) -> Status | None:
 
 
 def _node_state(home: HomeRecord, answer: Status | None) -> NodeState:
+    said = read_status(Path(home.house_directory))
     return NodeState(
         name=home.name,
         state=state_of(home.node),
         home_state=state_of(home.house),
+        autopilot=None if said is None else said.autopilot,
+        open_orders=None if said is None else said.open_orders,
+        waiting=None if said is None else said.waiting,
         pid=home.node.process.pid if home.node.process is not None and home.node.alive else None,
         api_url=home.api_url,
         data_directory=home.directory,
