@@ -31,7 +31,7 @@ STOP_MORE_S: Final = 0.25
 
 class NodeState(msgspec.Struct, frozen=True):
     """``state`` and ``home_state`` (of ``ecloud home``): runs, paused or down. What the node itself says is None while
-    it does not answer; ``autopilot``, ``open_orders`` and ``waiting`` readings are what the home said last, None before.
+    it does not answer; ``autopilot``, ``open_orders``, ``waiting`` readings are what the home said last, None before.
     """
 
     name: str
