@@ -15,7 +15,8 @@ per kWh without grid fee; o_s, o_b, e and g as in ``prices``.
    on average. An order is placed if it gains at least ``GAIN_IN_FEES`` transaction fees once it is filled. A buyer
    places none where nobody is likely to sell: nothing is offered, and g is below ``SOMEBODY_PERMILLE``.
 4. Orders that have come to be worth less than their limit are taken out, if that saves more than it costs. Periods with
-   own orders or trades get no second one.
+   own orders or trades get no second one, and as long as the next one has any, nothing new is ordered: so whoever asks
+   every quarter hour gets strips too, not one dear order for each period.
 5. Fee is the usual one, within a substation. A limit and the highest fee together never exceed retail, so that nobody
    pays more than that, whoever the seller is.
 """
@@ -103,6 +104,8 @@ def block(side: Side, surplus_wh: Sequence[int], outside: Options, terms: Terms,
 def _strips(view: View, forecasts: dict[int, Forecast]) -> Iterator[tuple[Side, list[Forecast]]]:
     """Rule 3: neighbouring periods that are free and want the same side."""
     busy = {order.period for order in view.open_orders} | {period for period, net in view.net_sold_wh.items() if net}
+    if view.terms.next_open_period(view.time_ms) in busy:
+        return
 
     def side_of(found: Forecast) -> Side | None:
         if found.period in busy or view.terms.hour(found.period) not in view.limits.hours:

@@ -123,6 +123,19 @@ def test_periods_with_orders_or_trades_get_no_second_one() -> None:
     assert [place.periods for place in places if isinstance(place, Place)] == [(NEXT,), (NEXT + 2,)]
 
 
+def test_who_asks_every_period_gets_a_strip_an_hour() -> None:
+    """Given an autopilot that is asked four times an hour, then it orders for four periods, and then waits for them."""
+    placed: list[tuple[int, ...]] = []
+    sold: dict[int, int] = {}
+    for number in range(8):
+        history = history_of(4 * DAY + NOON + number, jagged, sun)
+        for action in decide(view_of(history, ABUNDANT, net_sold_wh=sold)):
+            assert isinstance(action, Place)
+            placed.append(action.periods)
+            sold |= dict.fromkeys(action.periods, action.energy_wh)
+    assert placed == [tuple(range(NEXT, NEXT + 4)), tuple(range(NEXT + 4, NEXT + 8))]
+
+
 def test_an_order_that_has_become_a_loss_is_taken_out() -> None:
     """Given a cloud over a roof that offered noon, then the offer goes, and the reason says what it would have cost."""
     dark = ROOF[:-4] + history_of(len(ROOF), jagged, lambda _: 0)[-4:]
