@@ -1,4 +1,4 @@
-"""``ecloud energy``: meters and their readings."""
+"""``ecloud energy``: meters and their readings; ``ecloud energy pool`` is in ``cli.pool``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import typer
 
 from cli.common import Api, AsJson, DataDirectory, DevnetNode, Where, ask, fail, new_app
 from cli.output import moment, print_json, print_table
+from cli.pool import app as pool_app
 
 if TYPE_CHECKING:
     from node.client.client import NodeClient
     from node.client.models import ReadingList
 
-app = new_app("Meters and their readings.")
+app = new_app("Meters and their readings, and sharing pools.")
+app.add_typer(pool_app, name="pool")
 
 LIMIT: Final = 20
 MAX_READINGS: Final = 1_000

@@ -88,7 +88,7 @@ def neighbourhood(tmp_path_factory: pytest.TempPathFactory, wallets: Path) -> It
         text=True,
     )
     try:
-        yield Neighbourhood(directory, wallets, genesis, meter, _first_answer(process))
+        yield Neighbourhood(directory, wallets, genesis, meter, first_answer(process))
     finally:
         process.terminate()
         process.wait(30)
@@ -121,7 +121,7 @@ def _genesis(keystore: Keystore, node_key: SigningKey, meter: SigningKey) -> Gen
     return found_network(NetworkPlan("lane", now_ms - 10_000, parameters, (("mill lane", "mill"),), members))
 
 
-def _first_answer(process: subprocess.Popen[str]) -> str:
+def first_answer(process: subprocess.Popen[str]) -> str:
     """The URL of the API; what the node says afterwards is read and forgotten, so that it never waits for us."""
     assert process.stdout is not None
     watchdog = threading.Timer(START_WITHIN_S, process.kill)

@@ -21,6 +21,14 @@ COMMANDS = [
     "chain prove",
     "chain transaction",
     "chain verify",
+    "contract attest",
+    "contract end",
+    "contract list",
+    "contract offer",
+    "contract price",
+    "contract show",
+    "contract subscribe",
+    "contract templates",
     "devnet clock-skew",
     "devnet down",
     "devnet heal",
@@ -34,6 +42,12 @@ COMMANDS = [
     "devnet status",
     "devnet up",
     "energy meters",
+    "energy pool join",
+    "energy pool leave",
+    "energy pool list",
+    "energy pool open",
+    "energy pool rule",
+    "energy pool show",
     "energy readings",
     "home init",
     "home prove",
@@ -41,6 +55,7 @@ COMMANDS = [
     "home status",
     "join",
     "lab chaos",
+    "lab neighbourhood",
     "lab voting",
     "network deny",
     "network grant",
@@ -56,6 +71,14 @@ COMMANDS = [
     "node peers",
     "node run",
     "node status",
+    "order book",
+    "order buy",
+    "order cancel",
+    "order list",
+    "order periods",
+    "order quote",
+    "order sell",
+    "order trades",
     "tui",
     "vote candidates",
     "vote cast",
@@ -75,11 +98,14 @@ HEAVY = ("rich", "httpx", "trio", "libp2p", "nacl", "msgspec", "textual", "fasta
 
 def all_commands() -> list[str]:
     root: Any = get_command(main.app)
-    found = []
-    for name in root.list_commands(None):
-        group = root.get_command(None, name)
-        found += [f"{name} {inner}" for inner in group.commands] if hasattr(group, "commands") else [name]
-    return sorted(found)
+    return sorted(found for name in root.list_commands(None) for found in _inside(name, root.get_command(None, name)))
+
+
+def _inside(name: str, command: Any) -> list[str]:
+    """A command's own name, or those of all in a group."""
+    if not hasattr(command, "commands"):
+        return [name]
+    return [found for inner, one in command.commands.items() for found in _inside(f"{name} {inner}", one)]
 
 
 def test_the_commands_there_are() -> None:
