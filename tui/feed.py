@@ -19,9 +19,12 @@ from typing import Final
 from node.client.client import NodeClient
 from node.client.errors import ApiProblem, ClientError
 from node.client.events import (
+    AuctionCleared,
     Away,
     Back,
     BlockFinal,
+    BookClosed,
+    BooksChanged,
     CandidateRejoined,
     CandidateSuspended,
     ClientEvent,
@@ -32,6 +35,7 @@ from node.client.events import (
     PeerBanned,
     PeerConnected,
     PeerDisconnected,
+    PeriodSettled,
     ReadingAccepted,
     SyncProgress,
     TransactionPending,
@@ -46,7 +50,9 @@ KEPT_READINGS: Final = 200
 
 
 class Part(Flag):
-    """The parts of the picture, each read by one request."""
+    """The parts of the picture, each read by one request; the market is read by its screen, which knows what it
+    shows.
+    """
 
     STATUS = auto()
     BLOCKS = auto()
@@ -56,6 +62,7 @@ class Part(Flag):
     READINGS = auto()
     EVIDENCE = auto()
     JOINS = auto()
+    MARKET = auto()
 
 
 ALL_PARTS: Final = ~Part(0)
@@ -77,6 +84,10 @@ _TOUCHES: Final[dict[type[ClientEvent], Part]] = {
     ViewChanged: Part.STATUS | Part.DRAW,
     SyncProgress: Part.STATUS,
     Warned: Part.STATUS,
+    BooksChanged: Part.MARKET,
+    BookClosed: Part.MARKET,
+    AuctionCleared: Part.MARKET,
+    PeriodSettled: Part.MARKET,
 }
 
 

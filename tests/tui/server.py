@@ -18,6 +18,7 @@ import msgspec
 
 from ledger.refusal import Refusal, TransactionRefused
 from node.client import events, models
+from tests.tui.market import RecordedMarket
 from tests.tui.neighbourhood import Neighbourhood
 
 _STOP = b""
@@ -38,6 +39,7 @@ class RecordedNode:
         self._sockets: set[socket.socket] = set()
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
+        self._market: RecordedMarket | None = None
 
     def __enter__(self) -> RecordedNode:
         self.start()
@@ -133,6 +135,8 @@ class RecordedNode:
                     return there.block_page(int(query["before"]) if "before" in query else None, limit)
                 case ["blocks", which]:
                     return _find_block(there, which)
+                case ["market", *what]:
+                    return self.market().answer([unquote(one) for one in what], query, there.height)
                 case ["draws", which]:
                     height = there.height + 1 if which == "next" else int(which)
                     if not 1 <= height <= there.height + 1:
@@ -150,6 +154,12 @@ class RecordedNode:
                         return None
                     return there.history(account.account.address, query.get("before"), limit)
         return None
+
+    def market(self) -> RecordedMarket:
+        """Made when the first asks for it."""
+        if self._market is None:
+            self._market = RecordedMarket().lived()
+        return self._market
 
     def take(self, raw: bytes) -> msgspec.Struct:
         """A submission. Errors: TransactionRefused, as told beforehand."""

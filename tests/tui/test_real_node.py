@@ -20,7 +20,7 @@ from tests.node.api.household import Household, household, served
 from tests.support.chain import make_home
 from tests.tui.driving import PASSWORD, play, press, said, until, until_shown
 from tui.app import EcloudApp
-from tui.dialogs.send import ConfirmDialog
+from tui.dialogs.confirm import ConfirmDialog
 
 
 class RealNode:

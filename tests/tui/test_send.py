@@ -13,7 +13,8 @@ from tests.tui.driving import PASSWORD, play, press, said, text_of, until, until
 from tests.tui.neighbourhood import KEYS, PARTIES
 from tests.tui.server import RecordedNode
 from tui.app import EcloudApp
-from tui.dialogs.send import ConfirmDialog, SendDialog
+from tui.dialogs.confirm import ConfirmDialog
+from tui.dialogs.send import SendDialog
 from tui.screens.wallet import WalletScreen
 
 

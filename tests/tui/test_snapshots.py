@@ -46,6 +46,10 @@ SCENES = {
     "next_draw": scene("e", "?anne is to produce"),
     "skipped_turn": scene("e", "?is to produce", "left", "left", "?george produced"),
     "faults": scene("e", "?is to produce", "f", "?Convictions"),
+    "market": scene("m", "?Book of 12:15", "?last 0.2", "?189"),
+    "market_trades": scene("m", "?last 0.2", "t", "?Trades for 12:15", "?bob"),
+    "order": scene("m", "?last 0.2", "b", "?nothing is ordered", "=1.5"),
+    "order_confirm": scene("m", "?last 0.2", "s", "?nothing is ordered", "=1.5", "enter", "?password"),
     "wallet": scene("w", "?249.37", "?transfer"),
     "send": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "tab", "tab", "=eggs"),
     "confirm": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "enter", "?password"),
@@ -72,7 +76,7 @@ def test_in_the_smallest_window(name: str, app: EcloudApp, snap_compare: Compare
     assert snap_compare(app, terminal_size=(80, 24), run_before=SCENES[name])
 
 
-@pytest.mark.parametrize("name", ["overview", "block", "skipped_turn", "wallet", "network"])
+@pytest.mark.parametrize("name", ["overview", "block", "skipped_turn", "market", "wallet", "network"])
 def test_in_a_large_window(name: str, app: EcloudApp, snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=(120, 40), run_before=SCENES[name])
 

@@ -1,15 +1,11 @@
-"""Sending, in two steps: what to send to whom, then a confirmation that states all of it and asks for the password.
+"""Sending, in two steps: what to send to whom, then a confirmation (``confirm``) that states all of it.
 
-1. The first step checks what can be checked without a key: the amount, the recipient, the balance.
-2. The second states recipient by name and address, amount, fee, what is left, and signs when the password is given.
-   Only then is the wallet opened, in a thread, and the seed is forgotten with the call.
-3. A signed transaction that may have reached the node is sent again as it is, never signed anew: it has one nonce and
-   so can be paid once.
+The first step checks what can be checked without a key: the amount, the recipient, the balance. The second states
+recipient by name and address, amount, fee, and what is left.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -21,20 +17,19 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, RadioButton, RadioSet, Static
 
-from ledger.keys import SigningKey, parse_address
-from ledger.transactions import MAX_MEMO_BYTES, Token, Transaction, Transfer
+from ledger.keys import parse_address
+from ledger.transactions import MAX_MEMO_BYTES, Token, Transfer
 from node.client import format as show
-from node.client.errors import ApiProblem, ClientError, NodeAway
+from node.client.errors import ApiProblem, ClientError
 from node.client.models import Account, Party
-from node.client.wallet import sign
-from node.client.wallets import KeyFileError, Wallet
+from node.client.wallets import Wallet
 from tui.background import in_background
+from tui.dialogs.confirm import Intent
 from tui.palette import ATTENTION, FOREGROUND, MUTED
 from tui.session import Session
-from tui.widgets.facts import Fact, facts
+from tui.widgets.facts import Fact
 
 NOT_FOUND: Final = 404
-VALID_FOR_BLOCKS: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,95 +154,30 @@ class SendDialog(ModalScreen[Order | None]):
             raise _Wrong(f"not enough GRID: {show.grid(-grid)} are missing")
 
 
-class ConfirmDialog(ModalScreen[str | None]):
-    """Answers with the id of the transaction the node has taken, None when it was not sent."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
-
-    def __init__(self, session: Session, order: Order) -> None:
-        super().__init__()
-        self._session = session
-        self._order = order
-        self._signed: Transaction | None = None
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = "Confirm"
-            yield Static(facts(self._stated()))
-            with Horizontal(classes="field"):
-                yield Label("password")
-                yield Input(password=True, placeholder=f"of the wallet {self._order.wallet.name}", id="password")
-            yield Static(id="problem", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Send", variant="warning", id="send", compact=True)
-                yield Button("Cancel", id="cancel", compact=True)
-
-    def _stated(self) -> list[Fact]:
-        order = self._order
-        watt, grid = order.left_after()
-        left = show.watt(watt) if order.token is Token.WATT else f"{show.grid(grid)}, {show.watt(watt)}"
-        rows: list[Fact] = [
-            ("send", Text(order.amount_text, f"bold {ATTENTION}")),
-            ("to", Text(_name(order.recipient.account), f"bold {FOREGROUND}")),
-            ("", order.recipient.account.address),
-            ("fee", show.watt(order.fee_uwatt)),
-            ("from", f"{order.wallet.name}, then left with {left}"),
-        ]
-        if order.memo:
-            rows.append(("memo", order.memo))
-        if not order.recipient.exists:
-            rows.append(("", Text("nothing has ever happened to this account: check the address", ATTENTION)))
-        return rows
-
-    @on(Button.Pressed, "#cancel")
-    def action_cancel(self) -> None:
-        if not self.query_one("#send", Button).disabled:  # else it is on its way, and what becomes of it must be seen
-            self.dismiss(None)
-
-    @on(Button.Pressed, "#send")
-    @on(Input.Submitted, "#password")
-    def send(self) -> None:
-        in_background(self, "send", self._send)
-
-    async def _send(self) -> None:
-        problem, button = self.query_one("#problem", Static), self.query_one("#send", Button)
-        button.disabled = True
-        try:
-            if self._signed is None:
-                problem.update("opening the wallet …")
-                self._signed = await self._sign()
-            problem.update("sending …")
-            transaction_id = await self._session.client.submit(self._signed.raw)
-        except KeyFileError as error:
-            self._fail(str(error))
-        except NodeAway as error:
-            again = "" if self._signed is None else " It may have arrived; sending it again cannot pay twice."
-            self._fail(f"{error}.{again}")
-        except ClientError as error:
-            self._signed = None  # refused as it was: another try is signed anew
-            self._fail(_refusal(error))
-        else:
-            self.dismiss(transaction_id)
-
-    async def _sign(self) -> Transaction:
-        order, password = self._order, self.query_one("#password", Input).value
-        seed = await asyncio.to_thread(self._session.keystore.unlock, order.wallet.name, password)
-        payload = Transfer(parse_address(order.recipient.account.address), int(order.token), order.amount, order.memo)
-        return await sign(
-            self._session.client,
-            SigningKey(seed),
-            payload,
-            fee_uwatt=order.fee_uwatt,
-            valid_for_blocks=VALID_FOR_BLOCKS,
-        )
-
-    def _fail(self, text: str) -> None:
-        self.query_one("#problem", Static).update(text)
-        self.query_one("#send", Button).disabled = False
-        field = self.query_one("#password", Input)
-        field.focus()
-        if self._signed is None:
-            field.value = ""
+def intent_of(order: Order) -> Intent:
+    """What the confirmation states, and what is signed."""
+    watt, grid = order.left_after()
+    left = show.watt(watt) if order.token is Token.WATT else f"{show.grid(grid)}, {show.watt(watt)}"
+    rows: list[Fact] = [
+        ("send", Text(order.amount_text, f"bold {ATTENTION}")),
+        ("to", Text(_name(order.recipient.account), f"bold {FOREGROUND}")),
+        ("", order.recipient.account.address),
+        ("fee", show.watt(order.fee_uwatt)),
+        ("from", f"{order.wallet.name}, then left with {left}"),
+    ]
+    if order.memo:
+        rows.append(("memo", order.memo))
+    if not order.recipient.exists:
+        rows.append(("", Text("nothing has ever happened to this account: check the address", ATTENTION)))
+    payload = Transfer(parse_address(order.recipient.account.address), int(order.token), order.amount, order.memo)
+    return Intent(
+        wallet=order.wallet,
+        payload=payload,
+        fee_uwatt=order.fee_uwatt,
+        stated=tuple(rows),
+        verb="Send",
+        again="It may have arrived; sending it again cannot pay twice.",
+    )
 
 
 class _Wrong(Exception):
@@ -256,9 +186,3 @@ class _Wrong(Exception):
 
 def _name(party: Party) -> str:
     return "(no member)" if party.name is None else party.name
-
-
-def _refusal(error: ClientError) -> str:
-    if isinstance(error, ApiProblem) and error.problem.refusal is not None:
-        return f"refused: {show.words(error.problem.refusal)} · {error.detail}"
-    return str(error)

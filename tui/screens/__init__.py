@@ -7,6 +7,7 @@ from typing import Final
 from tui.screens.base import LiveScreen
 from tui.screens.chain import ChainScreen
 from tui.screens.election import ElectionScreen
+from tui.screens.market import MarketScreen
 from tui.screens.network import NetworkScreen
 from tui.screens.overview import OverviewScreen
 from tui.screens.wallet import WalletScreen
@@ -15,6 +16,7 @@ SCREENS: Final[tuple[type[LiveScreen], ...]] = (
     OverviewScreen,
     ChainScreen,
     ElectionScreen,
+    MarketScreen,
     WalletScreen,
     NetworkScreen,
 )

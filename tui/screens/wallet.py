@@ -23,9 +23,10 @@ from node.client.models import Account, Transaction, TransactionPage
 from node.client.wallets import Wallet
 from tui.background import in_background
 from tui.decode import HISTORY_COLUMNS, history_row
+from tui.dialogs.confirm import ConfirmDialog
 from tui.dialogs.receive import ReceiveDialog
 from tui.dialogs.result import ResultDialog
-from tui.dialogs.send import ConfirmDialog, Order, SendDialog
+from tui.dialogs.send import Order, SendDialog, intent_of
 from tui.feed import Part
 from tui.palette import ATTENTION, FOREGROUND, MUTED
 from tui.screens.base import Go, LiveScreen
@@ -220,7 +221,7 @@ class WalletScreen(LiveScreen):
 
     def _confirm(self, order: Order | None) -> None:
         if order is not None:
-            self.app.push_screen(ConfirmDialog(self.session, order), partial(self._follow, order))
+            self.app.push_screen(ConfirmDialog(self.session, intent_of(order)), partial(self._follow, order))
 
     def _follow(self, order: Order, transaction_id: str | None) -> None:
         in_background(self, "wallets", self._read_all)
