@@ -1,20 +1,22 @@
-"""The table of settings in ``docs/operators-guide.md``, from the fields of ``node.configuration``.
+"""The tables of settings in the guides, from the fields of ``node.configuration`` and ``home.configuration``.
 
-``python -m tests.docs.configuration_reference`` prints it as it stands in the guide.
+``python -m tests.docs.configuration_reference [home]`` prints it as it stands in the guide.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import Any
 
+import home.configuration
 from node.configuration import Configuration
 
 
-def reference() -> list[list[str]]:
-    """Rows: section.key, default, bounds, meaning."""
+def reference(configuration: Any = None) -> list[list[str]]:
+    """Rows: section.key, default, bounds, meaning; of the node's settings unless others are given."""
     rows = []
-    configuration = Configuration()
+    configuration = Configuration() if configuration is None else configuration
     for section in fields(configuration):
         settings = getattr(configuration, section.name)
         for setting in fields(settings):
@@ -35,5 +37,6 @@ def _shown(value: Any) -> str:
 
 if __name__ == "__main__":
     print("| setting | default | bounds | meaning |\n| --- | --- | --- | --- |")
-    for key, default, bounds, about in reference():
+    chosen = home.configuration.Configuration() if "home" in sys.argv else None
+    for key, default, bounds, about in reference(chosen):
         print(f"| `{key}` | `{default}` | {bounds} | {about} |")
