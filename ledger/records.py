@@ -263,6 +263,7 @@ class Silence(Wire, frozen=True):
     wanted_wh: Unsigned
     retail: Unsigned
     feed_in: Unsigned
+    offered_at: Unsigned
 
 
 class LongSilence(Wire, frozen=True):

@@ -5,7 +5,8 @@
 2. Distance model: rate = base · (10,000 − discount + distance + congestion) // 10,000, floored to the tick. The
    discount is that of the tier: same feeder, same substation, none for the rest, which pay the distance surcharge.
    Congestion is paid only across feeders.
-3. Percentage model: rate = price · ``fee_of_value_bps`` // 10,000, floored to the tick, wherever the parties live.
+3. Percentage model: rate = max(price, feed-in) · ``fee_of_value_bps`` // 10,000, floored to the tick, wherever the
+   parties live. Energy is worth feed-in to anybody: who gives it away, or is paid beside the ledger, pays as for that.
 4. A lock is made for the highest rate that a trade at the limit price or a better one can have.
 """
 
@@ -86,7 +87,7 @@ def tier_between(one: Place, other: Place) -> Tier:
 def fee_rate(tariff: Tariff, tier: Tier, congested: bool, price: int) -> int:
     """The fee in uwatt per kWh, a whole number of ticks, on a sale at ``price``."""
     if tariff.fee_model == FeeModel.PERCENTAGE:
-        return to_tick(price * tariff.fee_of_value_bps // ALL_BPS)
+        return to_tick(max(price, tariff.feed_in) * tariff.fee_of_value_bps // ALL_BPS)
     parts = ALL_BPS
     if tier is Tier.SAME_FEEDER:
         parts -= tariff.same_feeder_discount_bps
@@ -107,5 +108,6 @@ def highest_fee_rate(tariff: Tariff, limit: int) -> int:
 def highest_price(tariff: Tariff, tier: Tier, congested: bool) -> int:
     """The highest price that, with the fee, costs no more than retail; below zero where the fee alone does."""
     if tariff.fee_model == FeeModel.PERCENTAGE:
-        return tariff.retail * ALL_BPS // (ALL_BPS + tariff.fee_of_value_bps)
+        highest = tariff.retail * ALL_BPS // (ALL_BPS + tariff.fee_of_value_bps)
+        return highest if highest >= tariff.feed_in else tariff.retail - fee_rate(tariff, tier, congested, 0)
     return tariff.retail - fee_rate(tariff, tier, congested, 0)

@@ -275,10 +275,22 @@ def _attend_to_meters(
                 ),
                 retail=agreed.tariff.retail,
                 feed_in=agreed.tariff.feed_in,
+                offered_at=min(agreed.tariff.feed_in, _lowest_price(agreed, member)),
             )
             remember_silence(execution, member, period, silence)
         if metering.reading is not None:
             account_for_late_reading(execution, member, metering.meter, period, metering.reading)
+
+
+def _lowest_price(agreed: Period, seller: bytes) -> int:
+    """The lowest that a buyer under the seller's contracts pays, uwatt per kWh; retail if there is none."""
+    prices = (
+        subscription.price
+        for offer in agreed.offers
+        if offer.seller == seller
+        for subscription in offer.subscriptions.values()
+    )
+    return min(prices, default=agreed.tariff.retail)
 
 
 def _summary(

@@ -7,8 +7,8 @@
 
 1. A period is settled with a silent connection's E = 0 and I = its estimate. When exactly its reading comes, x and y
    are computed anew; the difference is bought and sold at the period's feed-in and retail. First min(E, what its
-   contracts could have delivered) goes at feed-in and min(I, what it could have taken) at retail: so silence does not
-   escape a dear contract, nor does contract energy fill up a sale.
+   contracts could have delivered) goes at feed-in, or at what they pay if that is less, and min(I, what it could have
+   taken) at retail: so silence escapes no contract, nor does contract energy fill up a sale.
 2. A gap, several periods that one reading covers, is settled as a whole, and as if no energy had met a trade: nobody
    can know when it flowed, and who could choose would buy where energy is cheap and use it where it is dear. So what
    was sold remains a shortfall, what was bought is an excess, and all that the registers grew by is taken from and
@@ -38,7 +38,7 @@ def residual(export_wh: int, import_wh: int, bought_wh: int, sold_wh: int, net_w
 @dataclass(frozen=True, slots=True)
 class Silent:
     """How a silent connection's period was settled. ``offered_wh`` and ``wanted_wh``: the limits of the contracts it
-    sells and buys under. Prices in uwatt per kWh.
+    sells and buys under; ``offered_at``: the lowest price it sells at, at most feed-in. Prices in uwatt per kWh.
     """
 
     estimate_wh: int
@@ -47,6 +47,7 @@ class Silent:
     wanted_wh: int
     retail: int
     feed_in: int
+    offered_at: int
 
 
 class Correction(NamedTuple):
@@ -65,13 +66,16 @@ def late_reading(silent: Silent, export_wh: int, import_wh: int) -> list[Correct
     now_bought_wh, now_sold_wh = residual(export_wh - reserved_out_wh, import_wh - reserved_in_wh, 0, 0, silent.net_wh)
     return _nonzero(
         Correction(Title.RETAIL, now_sold_wh + reserved_in_wh - sold_wh, silent.retail),
-        Correction(Title.FEED_IN, -(now_bought_wh + reserved_out_wh - bought_wh), silent.feed_in),
+        Correction(Title.FEED_IN, -(now_bought_wh - bought_wh), silent.feed_in),
+        Correction(Title.FEED_IN, -reserved_out_wh, silent.offered_at),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Silent periods together. ``matched_wh``: what the estimates had used of what was bought on the market."""
+    """Silent periods together. ``matched_wh``: what the estimates had used of what was bought on the market.
+    ``lowest_feed_in``: or the lowest price of a contract sold under, if that is less.
+    """
 
     estimate_wh: int
     matched_wh: int
@@ -87,7 +91,7 @@ def gap_of(silences: Sequence[Silent]) -> Gap:
         matched_wh=sum(min(silent.estimate_wh, max(0, -silent.net_wh)) for silent in silences),
         highest_retail=max(silent.retail for silent in silences),
         lowest_retail=min(silent.retail for silent in silences),
-        lowest_feed_in=min(silent.feed_in for silent in silences),
+        lowest_feed_in=min(silent.offered_at for silent in silences),
     )
 
 

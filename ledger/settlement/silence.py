@@ -158,6 +158,7 @@ def _silent(found: Silence) -> Silent:
         wanted_wh=found.wanted_wh,
         retail=found.retail,
         feed_in=found.feed_in,
+        offered_at=found.offered_at,
     )
 
 

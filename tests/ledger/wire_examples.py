@@ -316,7 +316,16 @@ EXAMPLES: Final[tuple[Wire, ...]] = (
     SettlementProgress(next_period=1_944_440),
     PeriodEnd(height=70_000),
     ImportHistory(imports_wh=(120, 0, 340)),
-    Silence(estimate_wh=340, sold_wh=500, bought_wh=0, offered_wh=1_000, wanted_wh=20, retail=300_000, feed_in=80_000),
+    Silence(
+        estimate_wh=340,
+        sold_wh=500,
+        bought_wh=0,
+        offered_wh=1_000,
+        wanted_wh=20,
+        retail=300_000,
+        feed_in=80_000,
+        offered_at=60_000,
+    ),
     LongSilence(
         estimate_wh=10_000, matched_wh=500, highest_retail=310_000, lowest_retail=290_000, lowest_feed_in=70_000
     ),

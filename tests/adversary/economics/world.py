@@ -40,6 +40,10 @@ PRODUCER: Final = "anne"
 ONE_FEEDER: Final = (GenesisFeeder("feeder-1", "substation-1", 400_000),)
 TWO_FEEDERS: Final = (*ONE_FEEDER, GenesisFeeder("feeder-2", "substation-1", 400_000))
 STEP_MS: Final = 50
+GRID_UGRID: Final = 3_000_000_000
+"""Enough for the stake of any contract."""
+SIX_IN_THE_MORNING: Final = replace(PARAMETERS, utc_offset_minutes=840)
+"""For some hours residential contracts deliver at their plain price."""
 BUY, SELL = 1, 2
 
 
@@ -65,7 +69,11 @@ class World:
             with_gateway=True,
             feeders=feeders,
         )
-        self.street = Neighbourhood(genesis)
+        members = tuple(
+            member if member.name == UTILITY else replace(member, grid_ugrid=GRID_UGRID) for member in genesis.members
+        )
+        supply = len(homes) * GRID_UGRID + genesis.grid_reserve_ugrid
+        self.street = Neighbourhood(replace(genesis, members=members, grid_supply_ugrid=supply))
         self.homes = homes
         self.registers = dict.fromkeys(homes, (0, 0))
         self.withheld: dict[str, list[Transaction]] = {home: [] for home in homes}

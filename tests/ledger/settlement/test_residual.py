@@ -14,8 +14,15 @@ nets = st.integers(-3_000, 3_000)
 
 
 def silent(estimate_wh: int = 0, net_wh: int = 0, offered_wh: int = 0, wanted_wh: int = 0, **prices: int) -> Silent:
+    feed_in = prices.get("feed_in", FEED_IN)
     return Silent(
-        estimate_wh, net_wh, offered_wh, wanted_wh, prices.get("retail", RETAIL), prices.get("feed_in", FEED_IN)
+        estimate_wh,
+        net_wh,
+        offered_wh,
+        wanted_wh,
+        prices.get("retail", RETAIL),
+        feed_in,
+        prices.get("offered_at", feed_in),
     )
 
 
@@ -54,6 +61,12 @@ def test_contract_energy_is_reserved_and_fills_up_no_sale() -> None:
         Correction(Title.RETAIL, -300, RETAIL),
         Correction(Title.FEED_IN, -400, FEED_IN),
     ]
+    cheap = silent(0, offered_wh=400, offered_at=50_000)
+    assert late_reading(cheap, 700, 0) == [
+        Correction(Title.FEED_IN, -300, FEED_IN),
+        Correction(Title.FEED_IN, -400, 50_000),
+    ]
+    assert gap_of([cheap, silent()]).lowest_feed_in == 50_000
     assert late_reading(silent(0, net_wh=-600, wanted_wh=500), 0, 700) == [
         Correction(Title.RETAIL, 500, RETAIL),
         Correction(Title.FEED_IN, 200, FEED_IN),
