@@ -33,6 +33,7 @@ GROUPS: Final[dict[str, tuple[str, str]]] = {
     "order": ("cli.order", "The market: buy and sell energy, books, trades, your orders."),
     "energy": ("cli.energy", "Meters and their readings, and sharing pools."),
     "contract": ("cli.contract", "Contracts between neighbours: offer energy, subscribe, and what was delivered."),
+    "bill": ("cli.bill", "Bills: what energy cost and earned, and what is left to pay."),
     "home": ("cli.home", "What stands behind the front door: the meter, MQTT, and the autopilot."),
     "chain": ("cli.chain", "Blocks and transactions; verify a chain, prove and check an account."),
     "devnet": ("cli.devnet", "A whole neighbourhood on this machine."),

@@ -14,6 +14,13 @@ from cli import main
 from tests.cli.running import PROGRAM, ROOT, clean_environment, on_terminal, refused, run, run_process
 
 COMMANDS = [
+    "bill explain",
+    "bill export",
+    "bill list",
+    "bill pay",
+    "bill prepare",
+    "bill record",
+    "bill show",
     "chain block",
     "chain check",
     "chain committee",
