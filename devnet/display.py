@@ -12,14 +12,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from devnet.tally import NodeTally, Standing, Tally, percentile
+from devnet.tally import MarketTally, NodeTally, Standing, Tally, percentile
 from node.client.events import BlockFinal
+from node.client.format import energy, part_bps, percent
 
 SHORT_HASH: Final = 10
 NOTES_KEPT: Final = 5
 WIDE_COLUMNS: Final = 88
 """From this width on the table has room for the tips."""
+MARKET_COLUMNS: Final = 112
+"""And from this on for what each home has sold and bought."""
 _TIP: Final = "tip"
+_FROM_WIDTH: Final = {_TIP: WIDE_COLUMNS, "sold, kWh": MARKET_COLUMNS, "bought, kWh": MARKET_COLUMNS}
 _COLUMNS: Final[tuple[tuple[str, JustifyMethod], ...]] = (
     ("home", "left"),
     ("node", "left"),
@@ -27,6 +31,8 @@ _COLUMNS: Final[tuple[tuple[str, JustifyMethod], ...]] = (
     (_TIP, "left"),
     ("final in", "right"),
     ("peers", "right"),
+    ("sold, kWh", "right"),
+    ("bought, kWh", "right"),
     ("produced", "right"),
     ("missed", "right"),
     ("reputation", "right"),
@@ -69,8 +75,8 @@ class Display:
     def show(self, tally: Tally, states: dict[str, str]) -> None:
         """``states``: name → what its processes do: runs, paused, down, starting."""
         if self._live is not None:
-            wide = self._console.width >= WIDE_COLUMNS
-            self._live.update(devnet_table(self._names, tally, states, self._notes, wide), refresh=True)
+            table = devnet_table(self._names, tally, states, self._notes, self._console.width)
+            self._live.update(table, refresh=True)
 
 
 def block_line(block: BlockFinal) -> str:
@@ -84,15 +90,19 @@ def block_line(block: BlockFinal) -> str:
     )
 
 
-def devnet_table(names: Sequence[str], tally: Tally, states: dict[str, str], notes: Sequence[str], wide: bool) -> Table:
+def devnet_table(names: Sequence[str], tally: Tally, states: dict[str, str], notes: Sequence[str], width: int) -> Table:
+    """What a window of ``width`` columns has room for."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
     for heading, justify in _COLUMNS:
-        if wide or heading != _TIP:
+        if width >= _FROM_WIDTH.get(heading, 0):
             table.add_column(heading, justify=justify, no_wrap=True)
     winner = tally.last.producer.label if tally.last is not None else None
     for name in names:
         cells = _row(name, name == winner, tally, states.get(name, "down"))
-        table.add_row(*(cell for cell, (heading, _) in zip(cells, _COLUMNS, strict=True) if wide or heading != _TIP))
+        headings = (heading for heading, _ in _COLUMNS)
+        table.add_row(
+            *(cell for cell, heading in zip(cells, headings, strict=True) if width >= _FROM_WIDTH.get(heading, 0))
+        )
     table.caption = Text("\n".join([*_summary(tally), *notes]))
     return table
 
@@ -110,6 +120,8 @@ def _row(name: str, won: bool, tally: Tally, state: str) -> list[Text]:
         Text(node.tip[:SHORT_HASH], style=style or "cyan"),
         Text("–" if node.finality_ms is None else f"{node.finality_ms} ms", style=style),
         Text(str(len(node.peers)), style=style),
+        Text(energy(tally.market.sold_wh.get(name, 0), unit=False), style=style),
+        Text(energy(tally.market.bought_wh.get(name, 0), unit=False), style=style),
         Text(str(tally.produced.get(name, 0)), style=style),
         Text("–" if standing is None else str(standing.missed), style=style),
         Text("–" if standing is None else f"{standing.reputation_milli / 1000:.1f}", style=style),
@@ -125,4 +137,13 @@ def _summary(tally: Tally) -> list[str]:
     return [
         f"◆ {block_line(tally.last)}",
         f"readings {tally.readings}   views skipped {tally.views_skipped}{finality}",
+        _market_line(tally.market),
     ]
+
+
+def _market_line(market: MarketTally) -> str:
+    """``trades 12, 3.40 kWh   settled periods 5   self-sufficiency 63.2 %``."""
+    line = f"trades {market.trades}, {energy(market.energy_wh)}   settled periods {market.settled}"
+    if market.import_wh:
+        line += f"   self-sufficiency {percent(part_bps(market.certified_wh, market.import_wh))}"
+    return line if not market.unbalanced_wh else f"{line}   UNBALANCED by {market.unbalanced_wh} Wh"

@@ -3,6 +3,8 @@
 1. A block counts once, by whichever node tells of it first. Every other node that tells of that height must tell the
    same hash: two final blocks at one height are a fork, which must never be, and end the devnet.
 2. ``finality_ms`` are samples of every node that saw the height open.
+3. A trade counts once, a settled period too. What happened while nobody listened is missing here; the report asks the
+   chain.
 """
 
 from __future__ import annotations
@@ -11,8 +13,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from devnet.manifest import DevnetError
-from node.client.events import Away, Back, BlockFinal, ClientEvent, PeerConnected, PeerDisconnected
-from node.client.models import CandidateList
+from node.client.events import (
+    Away,
+    Back,
+    BlockFinal,
+    ClientEvent,
+    PeerConnected,
+    PeerDisconnected,
+    PeriodSettled,
+    TradeMade,
+)
+from node.client.models import CandidateList, SettledPeriod, Trade
 
 SAMPLES_KEPT: Final = 10_000
 BLOCKS_KEPT: Final = 10_000
@@ -43,6 +54,41 @@ class Standing:
 
 
 @dataclass(slots=True)
+class MarketTally:
+    """What was traded and settled. By home: Wh sold and bought. ``unbalanced_wh`` must stay 0."""
+
+    trades: int = 0
+    energy_wh: int = 0
+    sold_wh: dict[str, int] = field(default_factory=dict)
+    bought_wh: dict[str, int] = field(default_factory=dict)
+    settled: int = 0
+    import_wh: int = 0
+    certified_wh: int = 0
+    unbalanced_wh: int = 0
+    _last_trades: dict[int, int] = field(default_factory=dict)  # period → the highest number counted
+    _last_settled: int = -1
+
+    def on_trade(self, trade: Trade) -> None:
+        if trade.number <= self._last_trades.get(trade.period, 0):
+            return
+        self._last_trades[trade.period] = trade.number
+        self.trades += 1
+        self.energy_wh += trade.energy_wh
+        for sums, who in ((self.sold_wh, trade.seller.label), (self.bought_wh, trade.buyer.label)):
+            sums[who] = sums.get(who, 0) + trade.energy_wh
+
+    def on_settled(self, period: SettledPeriod) -> None:
+        if period.period <= self._last_settled:
+            return
+        self._last_settled = period.period
+        self._last_trades.pop(period.period, None)
+        self.settled += 1
+        self.import_wh += period.import_wh
+        self.certified_wh += period.certified_wh
+        self.unbalanced_wh += abs(period.energy_check_wh)
+
+
+@dataclass(slots=True)
 class Tally:
     nodes: dict[str, NodeTally]
     height: int = 0
@@ -52,6 +98,7 @@ class Tally:
     produced: dict[str, int] = field(default_factory=dict)
     standings: dict[str, Standing] = field(default_factory=dict)
     finality_ms: list[int] = field(default_factory=list)
+    market: MarketTally = field(default_factory=MarketTally)
     _hashes: dict[int, str] = field(default_factory=dict)
 
     def on_event(self, name: str, event: ClientEvent) -> bool:
@@ -65,6 +112,10 @@ class Tally:
             case Away():
                 node.answers = False
                 node.peers.clear()
+            case TradeMade(trade=trade):
+                self.market.on_trade(trade)
+            case PeriodSettled(settled=settled):
+                self.market.on_settled(settled)
             case PeerConnected(peer=peer):
                 node.peers.add(peer)
             case PeerDisconnected(peer=peer):

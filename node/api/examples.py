@@ -682,6 +682,7 @@ PRICES: Final = PriceHistory(
             last_uwatt_per_kwh=190_000,
             mean_uwatt_per_kwh=190_000,
             energy_wh=700,
+            value_uwatt=133_000,
             trades=1,
             retail_uwatt_per_kwh=300_000,
             feed_in_uwatt_per_kwh=80_000,

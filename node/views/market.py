@@ -376,6 +376,7 @@ class Market:
             last_uwatt_per_kwh=record.last_price if record.trades else None,
             mean_uwatt_per_kwh=record.value_uwatt * 1_000 // record.energy_wh if record.energy_wh else None,
             energy_wh=record.energy_wh,
+            value_uwatt=record.value_uwatt,
             trades=record.trades,
             retail_uwatt_per_kwh=tariff.retail,
             feed_in_uwatt_per_kwh=tariff.feed_in,

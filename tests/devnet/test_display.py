@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from devnet.display import WIDE_COLUMNS, Display, block_line
+from devnet.display import MARKET_COLUMNS, WIDE_COLUMNS, Display, block_line
 from devnet.tally import NodeTally, Standing, Tally
 from node.client.events import BlockFinal
 from node.client.models import Party, SkippedTurn
@@ -51,6 +51,23 @@ def screen(width: int) -> tuple[str, list[str]]:
         display.show(tally(), STATES)
     text = output.getvalue()
     return text, text.splitlines()
+
+
+def test_a_wide_terminal_shows_what_each_home_traded_and_every_one_what_all_did() -> None:
+    output = io.StringIO()
+    found = tally()
+    found.market.trades, found.market.energy_wh, found.market.settled = 12, 3_400, 5
+    found.market.sold_wh, found.market.bought_wh = {"george": 3_400}, {"anne": 1_250}
+    found.market.import_wh, found.market.certified_wh = 10_000, 6_320
+    for width in (80, MARKET_COLUMNS):
+        console = Console(file=output, width=width, height=30, force_terminal=True, color_system=None)
+        with Display(console, NAMES) as display:
+            display.show(found, STATES)
+        lines = output.getvalue().splitlines()
+        assert any("trades 12, 3.40 kWh   settled periods 5   self-sufficiency 63.2 %" in line for line in lines)
+        george = next(line for line in reversed(lines) if line.startswith("george"))
+        assert ("3.40" in george) == (width == MARKET_COLUMNS)
+        assert not any("UNBALANCED" in line for line in lines)
 
 
 @pytest.mark.parametrize("width", [80, WIDE_COLUMNS, 140])

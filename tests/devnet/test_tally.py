@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from devnet.tally import Forked, NodeTally, Tally, percentile
-from node.client.events import Away, Back, BlockFinal, PeerConnected, PeerDisconnected
+from node.api.examples import SETTLED_PERIOD, TRADES
+from node.client.events import Away, Back, BlockFinal, PeerConnected, PeerDisconnected, PeriodSettled, TradeMade
 from node.client.models import Party
 
 
@@ -88,3 +90,21 @@ def test_so_many_percent_of_the_samples_are_not_above_a_percentile(samples: list
     assert found is not None
     assert sum(sample <= found for sample in samples) * 100 >= percent * len(samples)
     assert sum(sample < found for sample in samples) * 100 < percent * len(samples)
+
+
+def test_a_trade_and_a_settled_period_count_once_whoever_tells_of_them(tally: Tally) -> None:
+    (trade,) = TRADES.trades
+    # When both nodes tell of two trades of one period and one of another, and of a period that is settled
+    for name in ("anne", "bob"):
+        for one in (trade, replace(trade, number=2, energy_wh=300), replace(trade, period=trade.period + 1)):
+            tally.on_event(name, TradeMade(trade=one))
+        tally.on_event(name, PeriodSettled(settled=SETTLED_PERIOD))
+    # Then
+    market = tally.market
+    assert (market.trades, market.energy_wh) == (3, 1_700)
+    assert (market.sold_wh, market.bought_wh) == ({"george": 1_700}, {"anne": 1_700})
+    assert (market.settled, market.import_wh, market.certified_wh) == (1, 2_350, 1_850)
+    assert market.unbalanced_wh == 0
+    # And what does not balance is never lost
+    tally.on_event("anne", PeriodSettled(settled=replace(SETTLED_PERIOD, period=trade.period, energy_check_wh=-7)))
+    assert market.unbalanced_wh == 7

@@ -84,6 +84,11 @@ def test_a_node_that_is_killed_and_restarted_ends_where_all_end(directory: Path)
     assert sum(node["blocks_produced"] for node in nodes) == 12
     # And the meters' readings are in the blocks
     assert report["readings"] > 0
+    # And the market's part is whole: nothing is out of balance, whatever was traded so far
+    market = report["market"]
+    assert market["checks"] == 0
+    assert market["trades"] >= 0
+    assert market["settled_periods"] >= 0
     assert 0 < report["finality_ms"]["p50"] <= report["finality_ms"]["p95"]
     assert report["views_skipped"] >= 0
     # And what a person reads is on standard error, a line for each block

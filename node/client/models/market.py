@@ -245,6 +245,7 @@ class PricePoint(Model, frozen=True, kw_only=True):
     last_uwatt_per_kwh: int | None
     mean_uwatt_per_kwh: int | None
     energy_wh: int
+    value_uwatt: int
     trades: int
     retail_uwatt_per_kwh: int
     feed_in_uwatt_per_kwh: int
