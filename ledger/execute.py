@@ -10,8 +10,9 @@
 4. A transaction that can never be valid, a reading that is refused, and an envelope that is wrong or cannot be paid
    make the block invalid. A transaction that is refused for any other reason takes its fee and its nonce, changes
    nothing else, and its receipt says why.
-5. Work on the books is counted (``execution``). An order, cancellation or quote that comes when the block's work is
-   ``MAX_BLOCK_WORK`` or more makes the block invalid: so a block never has more than that and one transaction's.
+5. Work on the books is counted (``execution``). An order, cancellation, quote or offer of a contract that comes when
+   the block's work is ``MAX_BLOCK_WORK`` or more makes the block invalid: so a block never has more than that and one
+   transaction's.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ RULES: Final[dict[Kind, Rule[Any]]] = {
     **recording.RULES,
 }
 MAX_NONCE_GAP: Final = 64
+COUNTED_KINDS: Final = frozenset({*orders.RULES, Kind.OFFER_CONTRACT})
 MAX_BLOCK_WORK: Final = 8_192
 """When a block's orders were so much work, none that comes after is for that block."""
 MAX_WAITING_WORK: Final = 1_024
@@ -297,7 +299,7 @@ class _Run:
         sender = resolve_sender(state, transaction)
         check_next_nonce(sender, transaction)
         check_terms(state, execution.parameters, sender, transaction, execution.height)
-        if execution.work >= MAX_BLOCK_WORK and transaction.kind in orders.RULES:
+        if execution.work >= MAX_BLOCK_WORK and transaction.kind in COUNTED_KINDS:
             raise TransactionRefused(Refusal.TOO_MUCH_WORK, "the block's orders are work enough; the next one takes it")
         charge(state, sender, transaction)
         give_watt(state, self.context.producer, transaction.fee_uwatt)

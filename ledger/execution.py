@@ -5,7 +5,8 @@
 2. A rule refuses by raising ``TransactionRefused``; whoever calls ``apply`` undoes what it wrote.
 3. A rule names every account it concerns (``concern``), so that each account's history is complete.
 4. A rule that can do much for one fee counts what it does (``count_work``): one unit for each order placed or taken
-   out and for each it meets on the way. A transaction that needs more than ``MAX_TRANSACTION_WORK`` is refused.
+   out and for each it meets on the way, and for each 16 books that an offer of a contract looks into. A transaction
+   that needs more than ``MAX_TRANSACTION_WORK`` is refused.
 """
 
 from __future__ import annotations

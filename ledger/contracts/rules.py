@@ -41,6 +41,7 @@ from ledger.agreements import (
 )
 from ledger.balances import give_watt, take_grid, take_watt
 from ledger.contracts.standing import (
+    delivered_by,
     get_offer,
     offers_of,
     price_for,
@@ -69,6 +70,8 @@ from ledger.transactions import (
     Transaction,
 )
 
+PERIODS_PER_WORK: Final = 16
+"""An offer looks into every book that is open; so many of them are one unit of work (``execution``)."""
 MAX_CONTRACT_PERIODS: Final = 400_000
 """A quarter of an hour each, more than eleven years."""
 
@@ -90,7 +93,7 @@ def check_offer(_: Transaction, payload: OfferContract) -> None:
 def apply_offer(execution: Execution, account: bytes, payload: OfferContract) -> None:
     """Errors: TransactionRefused NOT_A_MEMBER, NO_GATEWAY, GATEWAY_DOES_NOT_TRADE, NO_CONNECTION_METER,
     METER_SUSPENDED, BOOK_CLOSED, LICENCE_MISSING, SAME_ACCOUNT, TOO_MANY_CONTRACTS, BEYOND_NAMEPLATE,
-    INSUFFICIENT_GRID.
+    INSUFFICIENT_GRID, TOO_MUCH_WORK.
     """
     state = execution.state
     trader = require_trader(execution, account)
@@ -378,7 +381,7 @@ def _require_few_contracts(execution: Execution, account: bytes) -> None:
 def _require_nameplate(
     execution: Execution, trader: Trader, template: Template, limit_wh: int, from_period: int, end_period: int
 ) -> None:
-    """Errors: TransactionRefused BEYOND_NAMEPLATE."""
+    """Errors: TransactionRefused BEYOND_NAMEPLATE, TOO_MUCH_WORK."""
     others = [
         offer
         for _, offer in offers_of(execution.state, trader.account)
@@ -392,10 +395,14 @@ def _require_nameplate(
                 f"{limit_wh} Wh, with {limits_wh} Wh in other contracts from period {moment} on; the export nameplate "
                 f"allows {trader.export_limit_wh} Wh",
             )
-    last_book = execution.time_ms // execution.parameters.period_ms + execution.parameters.forward_periods
+    parameters = execution.parameters
+    last_book = execution.time_ms // parameters.period_ms + parameters.forward_periods
     for period in range(from_period, min(end_period, last_book + 1)):
-        if delivers_in(template, execution.parameters, period):
-            require_nameplate(execution, trader, period, limit_wh)
+        if period % PERIODS_PER_WORK == 0:
+            execution.count_work()
+        if delivers_in(template, parameters, period):
+            contracts_wh = delivered_by(others, parameters, period)
+            require_nameplate(execution, trader, period, limit_wh, contracts_wh)
 
 
 def _require_price(state: State, payload: SubscribeContract, buyer: bytes, from_period: int) -> int:

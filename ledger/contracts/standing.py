@@ -38,9 +38,14 @@ from ledger.state import State
 
 def offered_wh(state: State, parameters: Parameters, seller: bytes, period: int) -> int:
     """What the seller may have to deliver under contracts in the period."""
+    return delivered_by([offer for _, offer in offers_of(state, seller)], parameters, period)
+
+
+def delivered_by(offers: Iterable[ContractOffer], parameters: Parameters, period: int) -> int:
+    """What these offers may have to deliver together in the period, Wh."""
     return sum(
         offer.limit_wh
-        for _, offer in offers_of(state, seller)
+        for offer in offers
         if counts_in(period, offer.from_period, offer.until_period)
         and delivers_in(TEMPLATES[offer.template], parameters, period)
     )

@@ -48,13 +48,17 @@ def require_trader(execution: Execution, account: bytes) -> Trader:
     return Trader(account, place_of(state, member), _export_limit_wh(execution, member))
 
 
-def require_nameplate(execution: Execution, trader: Trader, period: int, energy_wh: int) -> None:
-    """Whether ``energy_wh`` more may be offered for the period; nothing of it is in the state yet. Errors:
-    TransactionRefused BEYOND_NAMEPLATE.
+def require_nameplate(
+    execution: Execution, trader: Trader, period: int, energy_wh: int, contracts_wh: int | None = None
+) -> None:
+    """Whether ``energy_wh`` more may be offered for the period; nothing of it is in the state yet. ``contracts_wh``:
+    what the trader may have to deliver under contracts, where the caller knows it. Errors: TransactionRefused
+    BEYOND_NAMEPLATE.
     """
     position = get_position(execution.state, period, trader.account)
     sold_wh = position.sold_wh - position.bought_wh
-    contracts_wh = offered_wh(execution.state, execution.parameters, trader.account, period)
+    if contracts_wh is None:
+        contracts_wh = offered_wh(execution.state, execution.parameters, trader.account, period)
     if sold_wh + position.open_sell_wh + contracts_wh + energy_wh > trader.export_limit_wh:
         raise TransactionRefused(
             Refusal.BEYOND_NAMEPLATE,

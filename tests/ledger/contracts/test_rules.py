@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ledger import execute
+from ledger import execution as execution_module
 from ledger.agreements import CONTRACT_OFFERS, CONTRACT_PARTIES, CONTRACT_SUBSCRIPTIONS, OFFER_PRICES
 from ledger.contracts.standing import offers_in, prices_of
 from ledger.contracts.templates import TEMPLATES, sureties
@@ -345,6 +347,21 @@ class TestTheNameplate:
         in_the_night = NEXT + 4 * 6
         for period, refusal in ((NEXT, Refusal.BEYOND_NAMEPLATE), (in_the_night, None)):
             assert do(made, "george", PlaceOrder(int(Side.SELL), (period,), 2_000, 100_000)) is refusal
+
+
+class TestWork:
+    def test_an_offer_s_look_into_open_books_is_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Given books for 96 periods ahead: six units of work each
+        made = street(parameters=replace(SIX_IN_THE_MORNING, forward_periods=96))
+        monkeypatch.setattr(execute, "MAX_BLOCK_WORK", 7)
+        offers = [made.sign(name, offer(100, end=NEXT + 500)) for name in ("anne", "bob", "george")]
+        # Then two fit into a block and a third does not
+        made.block(*offers[:2], after_ms=1)
+        assert len(list(CONTRACT_OFFERS.scan(made.state))) == 2
+        again = [made.sign(name, offer(100, end=NEXT + 500)) for name in ("anne", "bob", "george")]
+        assert made.is_invalid(*again, after_ms=1)
+        monkeypatch.setattr(execution_module, "MAX_TRANSACTION_WORK", 5)
+        assert do(made, "george", offer(100, end=NEXT + 500)) is Refusal.TOO_MUCH_WORK
 
 
 class TestRefused:
