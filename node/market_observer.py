@@ -13,15 +13,17 @@ from typing import Final
 from consensus.chain_rules import ExecutedBlock
 from ledger.effects import Effect, EffectKind
 from ledger.execution import get_tip
+from ledger.genesis import Genesis
 from ledger.market.grid_fee import amount_uwatt
 from ledger.market.matching import Side
-from ledger.records import SETTLED_PERIODS, height_key
+from ledger.records import MARKET_PERIODS, ORDERS, SETTLED_PERIODS, height_key
 from ledger.settlement.lines import next_period
 from ledger.state import State
 from node.client.events import AuctionCleared, BookClosed, BooksChanged, BookTop, NodeEvent, PeriodSettled, TradeMade
 from node.client.models import Trade
 from node.views.market import Market, settled_view
 from node.views.reader import Reader
+from storage.interface import ChainView
 
 MOST_CLOSED: Final = 96
 _ORDERS_MOVED: Final = frozenset({EffectKind.ORDER_PLACED, EffectKind.ORDER_FILLED, EffectKind.ORDER_RELEASED})
@@ -62,6 +64,24 @@ class MarketObserver:
             assert record is not None, "every period before the next one to settle is"
             events.append(PeriodSettled(settled=settled_view(period, record, reader.parameters.period_ms)))
         return events
+
+
+def market_gauges(view: ChainView, genesis: Genesis) -> dict[str, float]:
+    """For metrics: open orders, what escrow holds, periods settled so far."""
+    state = State(view)
+    settled_before = next_period(state)
+    escrow_uwatt = 0
+    for key, _ in view.scan_above(MARKET_PERIODS.key(height_key(settled_before))[:-1]):
+        if not key.startswith(MARKET_PERIODS.prefix):
+            break
+        market = MARKET_PERIODS.get(state, key[1:])
+        assert market is not None, "the key was just read"
+        escrow_uwatt += market.escrow_uwatt
+    return {
+        "market_open_orders": sum(1 for _ in view.scan(ORDERS.prefix)),
+        "market_escrow_uwatt": escrow_uwatt,
+        "market_settled_periods": settled_before - genesis.time_ms // genesis.parameters.period_ms,
+    }
 
 
 def _top(market: Market, period: int) -> BookTop:

@@ -14,6 +14,9 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ledger.effects import Effect, EffectKind
+from ledger.market.matching import Side
+
 FINALITY_BUCKETS_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
 
 Numbers = Callable[[], Mapping[str, float]]
@@ -50,6 +53,18 @@ class _Live(Collector):
         yield restarts
 
 
+class _Traded(Collector):
+    """Since this start."""
+
+    def __init__(self) -> None:
+        self.trades = 0
+        self.energy_wh = 0
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily("ecloud_market_trades", "trades in blocks since this start", value=self.trades)
+        yield CounterMetricFamily("ecloud_market_energy_wh", "energy they moved, Wh", value=self.energy_wh)
+
+
 class Metrics:
     """``registry`` is what ``/metrics`` renders."""
 
@@ -61,4 +76,13 @@ class Metrics:
             buckets=FINALITY_BUCKETS_S,
             registry=self.registry,
         )
+        self._traded = _Traded()
+        self.registry.register(self._traded)
         self.registry.register(_Live(gauges, counters, restarts))
+
+    def count_trades(self, effects: Iterable[Effect]) -> None:
+        """Of one final block. Each trade has two effects: the seller's is counted."""
+        for effect in effects:
+            if effect.kind == EffectKind.ORDER_FILLED and effect.side == Side.SELL:
+                self._traded.trades += 1
+                self._traded.energy_wh += effect.energy_wh

@@ -56,6 +56,7 @@ from node.joining_pool import JoinEntry
 from node.joining_service import Joining
 from node.live import FinalityLog
 from node.log import get
+from node.market_observer import market_gauges
 from node.mempool import Mempool
 from node.mempool_file import MempoolFile
 from node.metrics import Metrics
@@ -210,6 +211,7 @@ class Node:
         self._finals = DroppingQueue[_Final](FINALS_WAITING)
         self._services: Services | None = None
         self._metrics = Metrics(self._gauges, self._network_counters, self._restarts)
+        self._market_gauges_at: tuple[int, Mapping[str, float]] = (-1, {})
 
     # -- running
 
@@ -422,6 +424,7 @@ class Node:
     ) -> None:
         header = executed.block.header
         self._metrics.finality.observe(finality_ms / 1000)
+        self._metrics.count_trades(executed.result.effects)
         self._settled(executed, finality_ms, skipped)
         producer = self._look_at_tip(header)
         self._log.info(
@@ -438,6 +441,7 @@ class Node:
     def imported(self, row: Row) -> None:
         watched = len(self.events) > 0
         for executed, skipped in zip(row.executed, row.skipped, strict=True):
+            self._metrics.count_trades(executed.result.effects)
             if watched or len(self._intake.mempool) > 0:
                 self._settled(executed, None, skipped)
             else:
@@ -582,7 +586,16 @@ class Node:
             "disk_full": int(live.disk_full),
             "clock_offset_ms": live.clock_offset_ms or 0,
             "voting": int(live.votes),
+            **self._market_gauges(),
         }
+
+    def _market_gauges(self) -> Mapping[str, float]:
+        """Read once a block at the most."""
+        height = self._chain.height
+        if height != self._market_gauges_at[0]:
+            with self._store.snapshot() as view:
+                self._market_gauges_at = height, market_gauges(view, self._parts.genesis)
+        return self._market_gauges_at[1]
 
     def _network_counters(self) -> Mapping[str, float]:
         return self._network.metrics()

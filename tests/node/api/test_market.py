@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from ledger.market.matching import Side
 from ledger.settlement.lines import next_period
@@ -16,6 +17,8 @@ from ledger.transactions import CancelOrder, OrderReference, Payload, PlaceOrder
 from node.client.errors import ApiProblem
 from node.client.events import BookClosed, BooksChanged, NodeEvent, PeriodSettled, TradeMade, Warned
 from node.client.models import Problem
+from node.market_observer import market_gauges
+from node.metrics import Metrics
 from node.views.market import Market
 from node.views.reader import Reader
 from tests.node.api.household import Household, household, served
@@ -323,6 +326,23 @@ async def test_what_happens_on_the_market_is_told_once(tmp_path: Path) -> None:
         settled = [event.settled for event in told if isinstance(event, PeriodSettled)]
         assert [one.period for one in settled] == sorted({one.period for one in settled})
         assert next(one for one in settled if one.period == period).trade_wh == 200
+
+
+async def test_metrics_count_what_is_traded_and_show_what_is_open(tmp_path: Path) -> None:
+    with household(tmp_path) as home:
+        trading(home)
+        metrics = Metrics(dict, dict, dict)
+        for block in home.made.blocks:
+            metrics.count_trades(block.result.effects)
+        shown = generate_latest(metrics.registry).decode()
+        assert "ecloud_market_trades_total 1.0" in shown
+        assert "ecloud_market_energy_wh_total 200.0" in shown
+        with home.chain.snapshot() as view:
+            gauges = market_gauges(view, home.made.genesis)
+        # Then: retail and grid fee of what was sold wait in escrow
+        assert gauges["market_open_orders"] == 4
+        assert gauges["market_escrow_uwatt"] >= 200 * 300_000 // 1_000
+        assert gauges["market_settled_periods"] >= 0
 
 
 async def test_overview_of_all_periods_is_quick(tmp_path: Path) -> None:
