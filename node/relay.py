@@ -52,7 +52,7 @@ from consensus.messages import (
 from consensus.verifier import Verifier
 from ledger.statements import Statement, StatementKind, is_well_formed
 from node.abridging import abridge, complete
-from node.judge import Judge
+from node.judge import VIEWS_AHEAD, Judge
 from node.parcels import pack
 from node.seats import from_octets, mask_of, seats_in, to_octets
 from p2p.network import PeerId, Verdict
@@ -186,8 +186,11 @@ class Relay:
         if held is not None:
             self._note(peer, statement, held.mask)
             return Heard(Verdict.KEEP)
-        if proposal.height == context.height and not self._judge.is_leaders(proposal, context):
-            return Heard(Verdict.REJECT)
+        if proposal.height == context.height:
+            if proposal.view > self._view + VIEWS_AHEAD:
+                return Heard(Verdict.IGNORE)
+            if not self._judge.is_leaders(proposal, context):
+                return Heard(Verdict.REJECT)
         whole = complete(abridged, self._parents_signatures(proposal))
         if whole is None:
             link = self._links.get(peer)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from consensus.certificates import build_certificate, signatures_of
+from consensus.draw import MAX_VIEW
 from consensus.messages import (
     MAX_HOLDINGS,
     Abridged,
@@ -21,8 +22,9 @@ from consensus.messages import (
     WireMessage,
     encode_message,
 )
+from ledger.encoding import MAX_INTEGER
 from ledger.statements import Statement, StatementKind
-from node.judge import Judge
+from node.judge import VIEWS_AHEAD, Judge
 from node.relay import LONGEST_PATIENCE_MS, MAX_HELD, Relay
 from p2p.network import Verdict
 from storage.memory import MemoryChain
@@ -194,6 +196,16 @@ def test_an_abridged_proposal_of_anyone_but_the_leader_is_wrong() -> None:
     other = next(home for home in street.chain.homes.values() if home is not street.chain.leader())
     for changes in ({"signature": bytes(64)}, {"node_key": other.node.public_key}):
         assert street.hear("anne", Abridged(msgspec.structs.replace(good, **changes), b"")) is Verdict.REJECT
+
+
+def test_an_abridged_proposal_of_a_view_far_ahead_costs_no_draw() -> None:
+    # Given
+    street = Street("anne", "bob")
+    for view in (VIEWS_AHEAD + 1, MAX_VIEW + 1, MAX_INTEGER):
+        # When
+        far = msgspec.structs.replace(street.proposal(), view=view)
+        # Then it is not judged: nobody draws the leaders of all the views before
+        assert street.hear("anne", Abridged(far, b"")) is Verdict.IGNORE
 
 
 def test_what_was_lost_is_told_again_when_the_neighbour_says_what_it_holds() -> None:
