@@ -32,7 +32,7 @@ from cli.signing import (
 if TYPE_CHECKING:
     from ledger.transactions import Token
     from node.client.client import NodeClient
-    from node.client.models import Account, Transaction
+    from node.client.models import Account, AccountEffect, Transaction
     from node.keystore import Keystore, Wallet
 
 app = new_app("Keys, balances, and sending tokens.")
@@ -124,19 +124,25 @@ def show(
         wallet: Wallet | None = choose_wallet(keystore, None, where)
     else:
         wallet = next((one for one in keystore.list_wallets().wallets if one.name == who), None)
-    account, transactions = ask(
+    account, entries = ask(
         where, lambda client: _look(client, who or "" if wallet is None else wallet.address, history)
     )
     if json:
-        print_json({"wallet": None if wallet is None else wallet.name, "account": account, "history": transactions})
+        from node.client.models import AccountEffect
+
+        told = {
+            "history": [one for one in entries if not isinstance(one, AccountEffect)],
+            "effects": [one for one in entries if isinstance(one, AccountEffect)],
+        }
+        print_json({"wallet": None if wallet is None else wallet.name, "account": account, **told})
         return
     print_facts(_account_facts(account, wallet))
     if history:
         typer.echo()
         print_table(
             ["time", ">block", "kind", ">amount", "with", "result"],
-            [_history_row(one, account.account.address) for one in transactions],
-            empty="no transactions lately",
+            [_history_row(one, account.account.address) for one in entries],
+            empty="nothing lately",
         )
 
 
@@ -247,15 +253,15 @@ def export(
 # ---------------------------------------------------------------------------------------------------- what is asked
 
 
-async def _look(client: NodeClient, who: str, history: int) -> tuple[Account, list[Transaction]]:
+async def _look(client: NodeClient, who: str, history: int) -> tuple[Account, list[Transaction | AccountEffect]]:
     account = await find_account(client, who)
-    found: list[Transaction] = []
+    found: list[Transaction | AccountEffect] = []
     before = None
     for _ in range(HISTORY_PAGES):
         if len(found) >= history:
             break
         page = await client.history(account.account.address, before, MAX_HISTORY)
-        found += [one for one in page.transactions if one.kind != "submit_reading"]
+        found += [one for one in page.entries if one.kind != "submit_reading"]
         before = page.next_before
         if before is None:
             break
@@ -359,9 +365,12 @@ def _account_facts(account: Account, wallet: Wallet | None) -> list[tuple[str, s
     return [*rows, ("as of block", count(account.height))]
 
 
-def _history_row(one: Transaction, own_address: str) -> list[str]:
+def _history_row(one: Transaction | AccountEffect, own_address: str) -> list[str]:
     from node.client.format import count, vote, words
+    from node.client.models import AccountEffect
 
+    if isinstance(one, AccountEffect):
+        return _effect_row(one)
     amount, other = "", ""
     if one.kind == "transfer":
         from node.client.format import grid, watt
@@ -377,3 +386,12 @@ def _history_row(one: Transaction, own_address: str) -> list[str]:
         other = one.payload["candidate"]["name"] or one.payload["candidate"]["address"]
     height = "waiting" if one.height is None else count(one.height)
     return [moment(one.time_ms), height, words(one.kind), amount, other, one.refusal or "done"]
+
+
+def _effect_row(one: AccountEffect) -> list[str]:
+    from node.client.format import count, energy, watt, words
+
+    what = words(one.kind) if one.order is None else f"{words(one.kind)} {one.order}"
+    moved = "" if not one.balance_uwatt else ("+" if one.balance_uwatt > 0 else "") + watt(one.balance_uwatt)
+    said = f"{one.side or 'for'} {energy(one.energy_wh)}, period {one.period}"
+    return [moment(one.time_ms), count(one.height), what, moved, "" if one.other is None else one.other.label, said]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from node.client import format as show
-from node.client.models import Account, Block, Party, Transaction
+from node.client.models import Account, AccountEffect, Block, Party, Transaction
 from tui.palette import ATTENTION, CONSUMPTION, FOREGROUND, GOOD, MUTED, PRODUCTION
 from tui.session import Session
 from tui.widgets.facts import Fact
@@ -143,6 +143,33 @@ def history_row(session: Session, one: Transaction, own_address: str) -> Row:
     )
 
 
+def effect_row(session: Session, one: AccountEffect) -> Row:
+    """What a block did to the account: orders filled or given back, what settlement paid."""
+    if one.balance_uwatt > 0:
+        moved = Text(f"+{show.watt(one.balance_uwatt)}", GOOD, end="")
+    else:
+        moved = Text(show.watt(one.balance_uwatt) if one.balance_uwatt else "", FOREGROUND, end="")
+    other = one.other
+    return entry_key(one), (
+        show.date_time(one.time_ms, session.feed.utc_offset_minutes),
+        show.count(one.height),
+        Text(show.words(one.kind), MUTED, end=""),
+        moved,
+        Text("" if other is None else other.label, "" if other is None else session.colour_of(other), end=""),
+        Text(f"{one.side or 'for'} {show.energy(one.energy_wh)}", MUTED, end=""),
+    )
+
+
+def entry_key(one: Transaction | AccountEffect) -> str:
+    """A transaction's id; of an effect its place, which begins with its block's height."""
+    return one.id if isinstance(one, Transaction) else f"{one.height}:{one.index}"
+
+
+def entry_row(session: Session, one: Transaction | AccountEffect, own_address: str) -> Row:
+    """A row of ``HISTORY_COLUMNS``."""
+    return history_row(session, one, own_address) if isinstance(one, Transaction) else effect_row(session, one)
+
+
 def _movement(one: Transaction, own_address: str) -> tuple[Text, Party | None]:
     payload = one.payload
     if one.kind == "transfer":
@@ -155,8 +182,15 @@ def _movement(one: Transaction, own_address: str) -> tuple[Text, Party | None]:
         if received:
             return Text(f"+{number}", GOOD, end=""), one.sender
         return Text(f"−{number}", FOREGROUND, end=""), recipient
+    if one.kind == "place_order":
+        count = len(payload["periods"])
+        times = "" if count == 1 else f" × {count}"
+        return Text(f"{payload['side']} {show.energy(payload['energy_wh'])}{times}", MUTED, end=""), None
     if one.kind == "submit_reading":
         return Text(f"period {payload['period']}", MUTED, end=""), None
+    for name in ("offer", "pool"):
+        if name in payload:
+            return Text(f"{name} {payload[name]}", MUTED, end=""), None
     if "amount_mvote" in payload:
         candidate = Party(address=payload["candidate"]["address"], name=payload["candidate"]["name"])
         return Text(show.vote(payload["amount_mvote"]), end=""), candidate

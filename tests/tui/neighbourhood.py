@@ -77,6 +77,7 @@ class Neighbourhood:
     newcomers: list[str] = field(default_factory=list)
     denials: dict[str, Denial] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    effects: list[models.AccountEffect] = field(default_factory=list)  # shown on an account's first page
     convictions: list[models.Conviction] = field(default_factory=list)
 
     # ------------------------------------------------------------------------------------------------ what happens
@@ -408,8 +409,11 @@ class Neighbourhood:
             found = [one for one in found if (one.height or 0, one.index or 0) < (height, index)]
         more = found[limit : limit + 1]
         page = found[:limit]
+        effects = [one for one in self.effects if one.account.address == address and before is None]
         return models.TransactionPage(
-            transactions=page, next_before=f"{page[-1].height}:{page[-1].index}" if more and page else None
+            transactions=page,
+            next_before=f"{page[-1].height}:{page[-1].index}" if more and page else None,
+            effects=effects,
         )
 
     def meters(self) -> models.MeterList:

@@ -11,8 +11,9 @@ from ledger.market.matching import Side
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.transactions import CancelOrder, OrderReference, PlaceOrder, decode_transaction
 from node.client.events import BooksChanged
+from node.client.models import AccountEffect
 from tests.tui.driving import PASSWORD, play, press, said, text_of, until, until_shown
-from tests.tui.neighbourhood import KEYS
+from tests.tui.neighbourhood import BLOCK_MS, KEYS, PARTIES, START_MS
 from tests.tui.server import RecordedNode
 from tui.app import EcloudApp
 from tui.dialogs.confirm import ConfirmDialog
@@ -183,5 +184,42 @@ def test_another_period_has_another_book(app: EcloudApp, node: RecordedNode) -> 
         await press(pilot, "down", "down")
         await until_shown(pilot, "Book of 12:45")
         await until_shown(pilot, "0.2027")
+
+    play(app, scene)
+
+
+def test_the_wallet_s_history_has_what_the_market_did(app: EcloudApp, node: RecordedNode) -> None:
+    filled = AccountEffect(
+        height=136,
+        index=9,
+        time_ms=START_MS + 136 * BLOCK_MS,
+        time="",
+        kind="order_filled",
+        transaction=None,
+        account=PARTIES["anne"],
+        other=PARTIES["george"],
+        period=node.market().first_open,
+        side="buy",
+        order=177,
+        trade=1,
+        energy_wh=1_500,
+        price_uwatt_per_kwh=200_000,
+        rate_uwatt_per_kwh=24_000,
+        balance_uwatt=-336_000,
+    )
+    node.neighbourhood.effects.append(filled)
+
+    async def scene(pilot: Pilot[Any]) -> None:
+        await press(pilot, "w")
+        await until_shown(pilot, "order filled")
+        (line,) = [line for line in text_of(app).splitlines() if "order filled" in line]
+        assert "−0.336 WATT" in line
+        assert "george" in line
+        # And it leads to its block
+        table = app.screen.query_one("#wallet-history", LiveTable)
+        assert table.choose_row("136:9")
+        table.focus()
+        await press(pilot, "enter")
+        await until_shown(pilot, "Block 136")
 
     play(app, scene)

@@ -28,13 +28,13 @@ from tui.decode import (
     TRANSACTION_COLUMNS,
     account_facts,
     block_facts,
-    history_row,
+    entry_row,
     transaction_facts,
     transaction_rows,
 )
 from tui.feed import Part
 from tui.palette import ATTENTION, MUTED
-from tui.screens.base import LiveScreen
+from tui.screens.base import Go, LiveScreen
 from tui.widgets.facts import Fact, facts
 from tui.widgets.live_table import Column, LiveTable, Row
 from tui.widgets.top_bar import Place
@@ -183,6 +183,10 @@ class ChainScreen(LiveScreen):
     @on(LiveTable.Opened, "#transactions")
     @on(LiveTable.Opened, "#history")
     def open_transaction(self, event: LiveTable.Opened) -> None:
+        height, colon, _ = event.key.partition(":")
+        if colon:  # what a block did to the account: shown with the block
+            self.post_message(Go("chain", height))
+            return
         in_background(self, "detail", partial(self._open_transaction, event.key))
 
     async def _open_transaction(self, transaction_id: str) -> None:
@@ -235,7 +239,7 @@ class ChainScreen(LiveScreen):
             transactions.show_rows(transaction_rows(self.session, shown))
         elif isinstance(shown, AccountShown):
             own = shown.account.account.address
-            history.show_rows([history_row(self.session, one, own) for one in shown.history.transactions])
+            history.show_rows([entry_row(self.session, one, own) for one in shown.history.entries])
         if self._deeper:
             (history if isinstance(shown, AccountShown) else self.query_one("#facts")).focus()
         elif self.focused is self.query_one("#facts"):

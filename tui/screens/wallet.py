@@ -19,10 +19,10 @@ from textual.widgets import Static
 
 from node.client import format as show
 from node.client.errors import ApiProblem, ClientError
-from node.client.models import Account, Transaction, TransactionPage
+from node.client.models import Account, AccountEffect, Transaction, TransactionPage
 from node.client.wallets import Wallet
 from tui.background import in_background
-from tui.decode import HISTORY_COLUMNS, history_row
+from tui.decode import HISTORY_COLUMNS, entry_key, entry_row
 from tui.dialogs.confirm import ConfirmDialog
 from tui.dialogs.receive import ReceiveDialog
 from tui.dialogs.result import ResultDialog
@@ -73,7 +73,7 @@ class WalletScreen(LiveScreen):
         self._wallets: list[Wallet] = []
         self._accounts: dict[str, Account] = {}  # by address
         self._waiting: list[Transaction] = []
-        self._history: list[Transaction] = []
+        self._history: list[Transaction | AccountEffect] = []
         self._next_before: str | None = None
 
     # ------------------------------------------------------------------------------------------------- reading
@@ -115,10 +115,10 @@ class WalletScreen(LiveScreen):
             return
         except ClientError:
             return  # the banner says that the node is away; what was shown stays
-        known = {one.id for one in page.transactions}
-        older = [one for one in self._history if one.id not in known]
+        known = {entry_key(one) for one in page.entries}
+        older = [one for one in self._history if entry_key(one) not in known]
         joined = len(older) < len(self._history)
-        self._history = page.transactions + (older if joined else [])
+        self._history = page.entries + (older if joined else [])
         if not joined:
             self._next_before = page.next_before
         self._show_history()
@@ -126,13 +126,15 @@ class WalletScreen(LiveScreen):
     async def _read_page(self, wallet: Wallet, before: str | None) -> TransactionPage:
         """A page without readings: as many of the node's as it takes to find something, within bounds."""
         found: list[Transaction] = []
+        effects: list[AccountEffect] = []
         for _ in range(MOST_PAGES):
             page = await self.session.client.history(wallet.address, before=before, limit=PAGE)
             found += [one for one in page.transactions if one.kind != READING]
+            effects += page.effects
             before = page.next_before
-            if before is None or len(found) >= ENOUGH:
+            if before is None or len(found) + len(effects) >= ENOUGH:
                 break
-        return TransactionPage(transactions=found, next_before=before)
+        return TransactionPage(transactions=found, next_before=before, effects=effects)
 
     @on(LiveTable.AtEnd, "#wallet-history")
     def read_older(self) -> None:
@@ -147,7 +149,7 @@ class WalletScreen(LiveScreen):
             self.notify(str(error), severity="warning")
             return
         if wallet == self._chosen() and before == self._next_before:
-            self._history += page.transactions
+            self._history += page.entries
             self._next_before = page.next_before
             self._show_history()
 
@@ -194,13 +196,13 @@ class WalletScreen(LiveScreen):
         table.border_subtitle = "older ones follow" if self._next_before is not None else ""
         if chosen is not None:
             known = [*self._waiting, *self._history]
-            table.show_rows([history_row(self.session, one, chosen.address) for one in known])
+            table.show_rows([entry_row(self.session, one, chosen.address) for one in known])
 
     # --------------------------------------------------------------------------------------- sending, receiving
 
     @on(LiveTable.Opened, "#wallet-history")
     def open_transaction(self, event: LiveTable.Opened) -> None:
-        self.post_message(Go("chain", event.key))
+        self.post_message(Go("chain", event.key.partition(":")[0]))  # what a block did is shown with the block
 
     def action_receive(self) -> None:
         chosen = self._chosen()

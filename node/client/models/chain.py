@@ -291,6 +291,12 @@ class TransactionPage(Model, frozen=True, kw_only=True):
     next_before: str | None
     effects: list[AccountEffect] = msgspec.field(default_factory=list)
 
+    @property
+    def entries(self) -> list[Transaction | AccountEffect]:
+        """Both in one list, newest first."""
+        both: list[Transaction | AccountEffect] = [*self.transactions, *self.effects]
+        return sorted(both, key=lambda one: (one.height or 0, one.index or 0), reverse=True)
+
 
 class PendingPage(Model, frozen=True, kw_only=True):
     """Waiting in this node's mempool, in the order of senders and nonces; ``total`` counts what the limit
