@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from home.autopilot import Battery, Limits
+from home.autopilot import Limits
 from home.profiles.archive import SAMPLES_PER_YEAR
 from home.profiles.series import HOUSEHOLDS, MAX_PEAK_WATT, MAX_YEARLY_KWH, SOLAR_SYSTEMS, House
 from node import settings
@@ -111,15 +111,6 @@ class AutopilotSettings:
 
 
 @dataclass(frozen=True)
-class BatterySettings:
-    capacity_wh: int = setting(0, "what the battery behind the meter stores; 0: there is none", 0, 10**8)
-    charge_w: int = setting(0, "its charging power", 0, 10**7)
-    discharge_w: int = setting(0, "its discharging power", 0, 10**7)
-    efficiency_bps: int = setting(9_000, "of what is taken in, what comes out again, in basis points", 1, 10_000)
-    reserve_wh: int = setting(0, "what is kept for a power cut", 0, 10**8)
-
-
-@dataclass(frozen=True)
 class BreakerSettings:
     template: str = setting(
         "residential", "the order in which loads are shed is that of this kind of contract", choices=TEMPLATES
@@ -141,7 +132,6 @@ class Configuration:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     wallet: WalletSettings = field(default_factory=WalletSettings)
     autopilot: AutopilotSettings = field(default_factory=AutopilotSettings)
-    battery: BatterySettings = field(default_factory=BatterySettings)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -185,11 +175,10 @@ def checked(configuration: Configuration, where: str) -> Configuration:
             f"{where}: mqtt.listen = {mqtt.listen!r} is open to the house: set mqtt.user and mqtt.password_file, or "
             "listen on 127.0.0.1"
         )
-    for section, made in (("simulated", house_of), ("battery", battery_of)):
-        try:
-            made(configuration)
-        except ValueError as error:
-            raise ConfigurationError(f"{where}: [{section}]: {error}") from error
+    try:
+        house_of(configuration)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: [simulated]: {error}") from error
     return configuration
 
 
@@ -198,14 +187,6 @@ def house_of(configuration: Configuration) -> House:
     found = configuration.simulated
     solar = None if found.solar < 0 else found.solar
     return House(found.household, found.yearly_kwh, solar, found.peak_watt, found.start_sample)
-
-
-def battery_of(configuration: Configuration) -> Battery | None:
-    """Errors: ValueError."""
-    found = configuration.battery
-    if not found.capacity_wh:
-        return None
-    return Battery(found.capacity_wh, found.charge_w, found.discharge_w, found.efficiency_bps, found.reserve_wh)
 
 
 def limits_of(configuration: Configuration) -> Limits:

@@ -29,7 +29,7 @@ from home import topics
 from home.autopilot.forecast import HISTORY_DAYS
 from home.breaker import Decision
 from home.cable import CableBroken, chunks
-from home.configuration import EMBEDDED, OFF, Configuration, battery_of, endpoint, house_of, limits_of
+from home.configuration import EMBEDDED, OFF, Configuration, endpoint, house_of, limits_of
 from home.control import Control
 from home.delivery import QUEUE_NAME, Delivery, HomeError
 from home.history import History, Registers
@@ -254,7 +254,7 @@ class Home:
             self._history = History(self._directory, HISTORY_DAYS * DAY_MS // schedule.period_ms)
         except OSError as error:
             raise HomeError(f"the history cannot be read: {error}") from error
-        owner = Owner(limits_of(told), told.autopilot.yearly_kwh or None, battery_of(told))
+        owner = Owner(limits_of(told), told.autopilot.yearly_kwh or None)
         self._trader = Trader(self._client, wallet, self._meter_key, owner, self._history, self._wall, self._on_action)
         nursery.start_soon(keep_running, "autopilot", self._trader.run, (), self._log, self._restarts)
 

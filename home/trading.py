@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 import trio
 
-from home.autopilot import Action, Battery, Book, Limits, OpenOrder, Place, Terms, Totals, View, decide, terms_of
+from home.autopilot import Action, Book, Limits, OpenOrder, Place, Terms, Totals, View, decide, terms_of
 from home.history import History
 from ledger.keys import SigningKey, address_text
 from ledger.market.matching import Side
@@ -44,11 +44,12 @@ SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What the owner says. ``battery`` None: there is none; ``yearly_kwh`` None: not known."""
+    """What the owner says. ``yearly_kwh`` None: not known. Of a battery nothing is said: the connection's registers,
+    from which the forecast is made, are behind it.
+    """
 
     limits: Limits
     yearly_kwh: int | None = None
-    battery: Battery | None = None
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -105,8 +106,8 @@ class Trader:
             self._due = trio.Event()
             try:
                 await self._once()
-            except ClientError as error:
-                self._say(f"waits: {error}", warn=True)
+            except* ClientError as failures:
+                self._say(f"waits: {first_of(failures)}", warn=True)
 
     async def _once(self) -> None:
         """Errors: ClientError."""
@@ -187,8 +188,6 @@ class Trader:
             open_orders=await self._own_orders(),
             pool_price=await self._pool_price(first),
             yearly_kwh=self._owner.yearly_kwh,
-            battery=self._owner.battery,
-            stored_wh=0 if self._owner.battery is None else min(meter.stored_wh, self._owner.battery.capacity_wh),
         )
         return view, parameters
 
@@ -235,6 +234,12 @@ class Trader:
                 break
         oldest = max(self._totals, default=0) - terms.periods_per_day
         self._totals = {period: totals for period, totals in self._totals.items() if period >= oldest}
+
+
+def first_of(failures: BaseExceptionGroup[ClientError]) -> ClientError:
+    """Of a group of groups."""
+    first = failures.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def parameters_of(found: models.ParameterList) -> Parameters:

@@ -10,7 +10,6 @@ import pytest
 from home.configuration import (
     Configuration,
     ConfigurationError,
-    battery_of,
     endpoint,
     hours_of,
     house_of,
@@ -52,7 +51,6 @@ def test_the_rendered_file_has_every_setting_and_reads_back_the_same() -> None:
         ("[mqtt]\nbroker = 'off'\n[meter]\nsource = 'p1'\n[p1]\ncable = 'mqtt'", "mqtt.broker is off"),
         ("[node]\napi = 'http://192.168.1.4:4080'", "no URL on this machine"),
         ("[simulated]\nsolar = 1", "[simulated]: a house has both"),
-        ("[battery]\ncapacity_wh = 100\nreserve_wh = 101", "[battery]: reserve_wh"),
         ("[autopilot]\nhours = '6-25'", "no hours of a day"),
         ("[autopilot]\nhours = '9-6'", "no hours of a day"),
         ("[autopilot]\nmax_buy_price = 'cheap'", "line 2: max_buy_price"),
@@ -91,13 +89,10 @@ def test_the_owners_limits() -> None:
     assert limits_of(Configuration()).max_energy_wh is None
 
 
-def test_house_and_battery() -> None:
-    found = parse("[simulated]\nsolar = 2\npeak_watt = 9000\n[battery]\ncapacity_wh = 5000\ncharge_w = 2500")
-    assert (house_of(found).solar, house_of(found).peak_watt) == (2, 9_000)
-    battery = battery_of(found)
-    assert battery is not None
-    assert (battery.capacity_wh, battery.charge_w, battery.discharge_w) == (5_000, 2_500, 0)
-    assert battery_of(Configuration()) is None
+def test_the_simulated_house() -> None:
+    found = house_of(parse("[simulated]\nsolar = 2\npeak_watt = 9000"))
+    assert (found.solar, found.peak_watt) == (2, 9_000)
+    assert house_of(Configuration()).solar is None
 
 
 def test_an_address_of_version_six_stands_in_brackets() -> None:
