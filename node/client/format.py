@@ -153,6 +153,7 @@ def date_time(time_ms: int, utc_offset_minutes: int = 0) -> str:
 
 
 UNITS: Final[tuple[tuple[str, Callable[[int], str]], ...]] = (
+    ("_uwatt_per_kwh", lambda value: f"{watt(value)}/kWh"),
     ("_uwatt", watt),
     ("_ugrid", grid),
     ("_mvote", vote),

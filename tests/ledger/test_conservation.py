@@ -7,6 +7,14 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from ledger.agreements import (
+    CONTRACT_OFFERS,
+    CONTRACT_PARTIES,
+    CONTRACT_SUBSCRIPTIONS,
+    ContractOffer,
+    ContractParty,
+    ContractSubscription,
+)
 from ledger.block import BrokenInvariant
 from ledger.conservation import check_all, check_block
 from ledger.records import (
@@ -30,6 +38,11 @@ from ledger.state import State
 from tests.ledger.neighbourhood import Neighbourhood, account_key, meter_key, node_key, seeded_key
 
 ANNE, BOB = account_key("anne").public_key, account_key("bob").public_key
+NUMBER = (1).to_bytes(8, "big")
+OFFER = ContractOffer(
+    seller=ANNE, template=1, limit_wh=500, from_period=1, end_period=9, until_period=9, stake_ugrid=10_000_000
+)
+SUBSCRIPTION = ContractSubscription(limit_wh=500, agreed_price=150_000, until_period=9, collateral_uwatt=1)
 
 
 def change_account(state: State, **fields: int) -> None:
@@ -67,6 +80,8 @@ SUMS: dict[str, Callable[[State], None]] = {
     "shares held": lambda state: STAKES.put(state, Stake(shares=1), BOB, ANNE),
     "a stake gone": lambda state: STAKES.delete(state, BOB, BOB),
     "a candidate gone": lambda state: CANDIDATES.delete(state, BOB),
+    "a stake of an offer": lambda state: CONTRACT_OFFERS.put(state, OFFER, NUMBER),
+    "a collateral": lambda state: CONTRACT_SUBSCRIPTIONS.put(state, SUBSCRIPTION, NUMBER, BOB, NUMBER),
     "an expelled candidate with shares": lambda state: change_candidate(state, status=int(CandidateStatus.EXPELLED)),
 }
 
@@ -103,6 +118,13 @@ INDEXES: dict[str, Callable[[State], None]] = {
     "a node key too many": lambda state: NODE_KEYS.put(state, NodeKey(account=BOB), seeded_key("x").public_key),
     "a member gone": lambda state: MEMBERS.delete(state, BOB),
     "a meter gone": lambda state: METERS.delete(state, meter_key("bob").public_key),
+    "a party without a contract": lambda state: CONTRACT_PARTIES.put(
+        state, ContractParty(is_seller=True), ANNE, NUMBER
+    ),
+    "an offer without its party": lambda state: CONTRACT_OFFERS.put(state, replace(OFFER, stake_ugrid=0), NUMBER),
+    "a subscription without its offer": lambda state: CONTRACT_SUBSCRIPTIONS.put(
+        state, replace(SUBSCRIPTION, collateral_uwatt=0), NUMBER, BOB, NUMBER
+    ),
 }
 
 

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
+from ledger.agreements import CONTRACT_OFFERS, SHARING_POOLS, PoolShare, PreferredPrice, last_eight, next_numbers
 from ledger.block import BlockContext
 from ledger.committee import committee_at
+from ledger.contracts.standing import offered_wh, subscriptions_of
 from ledger.execute import PrescribedOrder, check_form, execute_block, select_transactions
 from ledger.genesis import GenesisFeeder
 from ledger.keys import Domain, SigningKey
 from ledger.market.grid_fee import FeeModel, Mechanism, amount_uwatt
-from ledger.market.terms import tariff_of
+from ledger.market.terms import first_open_period, tariff_of
 from ledger.pools import withdrawable_mvote
 from ledger.records import (
     CANDIDATES,
@@ -36,14 +38,23 @@ from ledger.records import (
     MeterRole,
     RuleTarget,
     VotingRule,
+    height_key,
 )
 from ledger.refusal import Refusal, TransactionRefused
 from ledger.settlement.lines import next_period
+from ledger.sharing import pools_in
 from ledger.statements import SignedStatement, Statement
 from ledger.transactions import (
+    AttestMember,
     CancelOrder,
     CastVotes,
+    ChangeContractPrice,
     DelegateNodeKey,
+    EndContract,
+    JoinPool,
+    LeavePool,
+    OfferContract,
+    OpenPool,
     OrderReference,
     PayBill,
     Payload,
@@ -54,7 +65,9 @@ from ledger.transactions import (
     Rejoin,
     ReplaceQuote,
     ReportEquivocation,
+    SetPoolRule,
     SetVotingRule,
+    SubscribeContract,
     Transaction,
     Transfer,
     WithdrawVotes,
@@ -132,7 +145,9 @@ class Street(RuleBasedStateMachine):
         )
         keeping = replace(genesis.members[1], voting_rule=VotingRule(keep_bps=10_000, targets=()))
         members = (genesis.members[0], keeping, *genesis.members[2:])
-        self.street = Neighbourhood(replace(genesis, members=members))
+        members = tuple(replace(member, grid_ugrid=member.grid_ugrid * 10) for member in members)  # stakes for offers
+        supply = sum(member.grid_ugrid for member in members) + genesis.grid_reserve_ugrid
+        self.street = Neighbourhood(replace(genesis, members=members, grid_supply_ugrid=supply))
 
     def offer(self, name: str, payload: Payload, key: SigningKey | None = None, **terms: Any) -> None:
         signer = (key or account_key(name)).public_key
@@ -298,6 +313,89 @@ class Street(RuleBasedStateMachine):
         period = self.street.time_ms // PERIOD_MS + ahead
         self.offer(name, ReplaceQuote(period, 10 * lots, 100 * bid, 10 * (60 - lots), 100 * (bid + lots % 3)))
 
+    @rule(
+        founder=people,
+        joiners=st.lists(st.tuples(people, st.sampled_from([1, 2, 2, 3, 4]), st.integers(500, 3_000)), max_size=4),
+        pool=st.integers(0, 3),
+        pool_rule=st.integers(1, 3),
+        ticks=st.integers(0, 3_000),
+        shares=st.dictionaries(homes, st.integers(0, 4_000), max_size=4),
+        leaver=st.none() | people,
+    )
+    def share(
+        self,
+        founder: str,
+        joiners: list[tuple[str, int, int]],
+        pool: int,
+        pool_rule: int,
+        ticks: int,
+        shares: dict[str, int],
+        leaver: str | None,
+    ) -> None:
+        """A pool opened or given another rule, joined, and left."""
+        named = tuple(PoolShare(account_key(name).public_key, bps) for name, bps in shares.items())
+        numbers = [last_eight(key) for key, _ in SHARING_POOLS.scan(self.street.state)]
+        if numbers and pool:
+            number = numbers[pool % len(numbers)]
+            found = SHARING_POOLS.get(self.street.state, height_key(number))
+            assert found is not None
+            owner = next(name for name in EVERYBODY if account_key(name).public_key == found.founder)
+            self.offer(founder if pool == 3 else owner, SetPoolRule(number, pool_rule, 100 * ticks, named))
+        else:
+            self.offer(founder, OpenPool(f"pool-{founder}", 1 + ticks % 3, pool_rule, 100 * ticks, named))
+            number = next_numbers(self.street.state).next_pool
+            self.block_of_what_is_pending(0, [], [], 1, 1_000, 10**6)
+        for name, roles, highest in joiners:
+            self.offer(name, JoinPool(number, roles, 0, 100 * highest))
+        if leaver is not None:
+            self.offer(leaver, LeavePool(number))
+
+    @rule(
+        seller=people,
+        buyers=st.lists(st.tuples(people, st.integers(90, 500)), min_size=1, max_size=4),
+        offer=st.integers(0, 3),
+        limit_wh=st.integers(90, 700) | st.integers(2_000, 2_100),
+        ticks=st.integers(490, 3_000),
+        first=st.integers(0, 4),
+        periods=st.integers(2, 8),
+        preferred=st.dictionaries(homes, st.integers(450, 3_000), max_size=2),
+        then=st.sampled_from(["end", "end", "change", "attest", "nothing"]),
+        ender=people,
+    )
+    def contract(
+        self,
+        seller: str,
+        buyers: list[tuple[str, int]],
+        offer: int,
+        limit_wh: int,
+        ticks: int,
+        first: int,
+        periods: int,
+        preferred: dict[str, int],
+        then: str,
+        ender: str,
+    ) -> None:
+        """An offer or an earlier one, subscriptions of it, and what may come after."""
+        now = self.street.time_ms // PERIOD_MS
+        prices = tuple(PreferredPrice(account_key(name).public_key, 100 * price) for name, price in preferred.items())
+        price = None if prices and ticks % 5 == 0 else 100 * ticks
+        numbers = [last_eight(key) for key, _ in CONTRACT_OFFERS.scan(self.street.state)]
+        if numbers and not offer:
+            number = numbers[ticks % len(numbers)]
+        else:
+            number = next_numbers(self.street.state).next_offer
+            end = now + first + periods
+            self.offer(seller, OfferContract(1 + ticks % 10 // 9, limit_wh, now + first, end, price, prices))
+            self.block_of_what_is_pending(0, [], [], 1, 1_000, 10**6)
+        for name, wanted_wh in buyers:
+            self.offer(name, SubscribeContract(number, wanted_wh, 300_000))
+        if then == "end":
+            self.offer(ender, EndContract(number))
+        elif then == "change":
+            self.offer(seller, ChangeContractPrice(number, price, prices))
+        elif then == "attest":
+            self.offer("anne", AttestMember(account_key(ender).public_key, ticks % 4))
+
     @rule(sender=people, back=st.integers(-1, 3), page=st.sampled_from([0, 0, 0, 1]), payer=people)
     def bill(self, sender: str, back: int, page: int, payer: str) -> None:
         """Most often one that is closed, and somebody pays it."""
@@ -414,6 +512,21 @@ class Street(RuleBasedStateMachine):
             gateway_wh = settled.drawn_wh + settled.shortfall_wh - settled.fed_in_wh - settled.excess_wh
             assert gateway_wh == settled.import_wh - settled.export_wh
             assert settled.certified_wh <= min(settled.import_wh, settled.export_wh)
+
+    @invariant()
+    def nobody_is_in_two_pools_and_contracts_are_within_what_can_be_exported(self) -> None:
+        state = self.street.state
+        period = first_open_period(self.street.parameters, self.street.time_ms)
+        for one in range(period - 1, period + 2):
+            shared = [account for pool in pools_in(state, one) for account in {*pool.producers, *pool.shares_bps}]
+            assert len(shared) == len(set(shared))
+            for name in HOMES:
+                account = account_key(name).public_key
+                assert 0 <= offered_wh(state, self.street.parameters, account, one) <= 2_000
+        for key, offer in CONTRACT_OFFERS.scan(state):
+            assert offer.until_period > next_period(state), "what is over has been given back"
+            for _, _, subscription in subscriptions_of(state, last_eight(key)):
+                assert subscription.until_period <= offer.until_period
 
     @invariant()
     def bills_add_up(self) -> None:
