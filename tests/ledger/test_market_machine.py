@@ -191,7 +191,7 @@ class Market(RuleBasedStateMachine):
 
     @rule(name=homes)
     def leave(self, name: str) -> None:
-        for _, membership in POOL_MEMBERSHIPS.scan(self.street.state, key(name)):
+        for _, membership in list(POOL_MEMBERSHIPS.scan(self.street.state, key(name))):
             self.act(name, LeavePool(membership.pool))
 
     @rule(
