@@ -156,8 +156,14 @@ def effect_row(session: Session, one: AccountEffect) -> Row:
         Text(show.words(one.kind), MUTED, end=""),
         moved,
         Text("" if other is None else other.label, "" if other is None else session.colour_of(other), end=""),
-        Text(f"{one.side or 'for'} {show.energy(one.energy_wh)}", MUTED, end=""),
+        Text(_effect_object(one), MUTED, end=""),
     )
+
+
+def _effect_object(one: AccountEffect) -> str:
+    if one.kind.startswith("contract_"):
+        return f"offer {one.order}"
+    return f"{one.side or 'for'} {show.energy(one.energy_wh)}"
 
 
 def entry_key(one: Transaction | AccountEffect) -> str:

@@ -35,6 +35,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
             proof = prove_account(Reader(view, home), home.made.home("bob").id)
         (directory / "proof.json").write_bytes(msgspec.json.encode(proof))
         (directory / "committee").write_text(home.made.open.committee.hash.hex())
+        made_seventh = home.made.blocks[6].block.header.producer == home.made.home("bob").id
+        (directory / "fee").write_text("1000" if made_seventh else "0")
     return directory
 
 
@@ -149,7 +151,8 @@ class TestProofs:
 
     def test_the_committee_of_the_height_is_trusted(self, stored: Path) -> None:
         found = answer("chain", "check", str(stored / "proof.json"), "--committee", (stored / "committee").read_text())
-        assert (found["height"], found["watt_uwatt"]) == (BLOCKS, 1_005_001_000), "with the fee of a block it made"
+        fee_uwatt = int((stored / "fee").read_text())
+        assert (found["height"], found["watt_uwatt"]) == (BLOCKS, 1_005_000_000 + fee_uwatt)
 
     def test_a_genesis_vouches_only_while_its_committee_votes(self, stored: Path) -> None:
         """Given epochs of 12 blocks and a delay of 6, When block 20 is proven, Then the genesis is not enough."""
