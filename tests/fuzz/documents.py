@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+from home import configuration as home_configuration
+from home.p1 import Splitter, TelegramError
+from home.p1 import parse as parse_telegram
 from home.reading_queue import QueueDamaged, ReadingQueue
 from ledger.encoding import encode
 from ledger.keys import AddressError, address_text, parse_address
@@ -29,6 +32,7 @@ from p2p.peer_book import PeerBook
 from p2p.peer_identity import peer_id_from_public_key
 from tests.fuzz.mutation import any_bytes, any_cbor, any_text
 from tests.fuzz.target import ACCEPTED, Feed, Target
+from tests.home.telegrams import KAIFA, SAGEMCOM, telegram
 from tests.node.api.household import household
 from tests.support.chain import make_genesis, make_home
 
@@ -150,6 +154,49 @@ def _peer_book() -> tuple[Sequence[bytes], Feed]:
     return golden, _in_a_file("peers.cbor", take)
 
 
+def _home_configuration() -> tuple[Sequence[bytes], Feed]:
+    golden = [
+        home_configuration.render(home_configuration.Configuration()).encode(),
+        b"[meter]\nsource = 'p1'\n[p1]\ncable = 'tcp:[::1]:23'\nbaud = 9600\n[autopilot]\nhours = '0-5,9'\n",
+        b"[mqtt]\nlisten = '0.0.0.0:1883'\nuser = 'a'\npassword_file = 'b'\n[autopilot]\nmax_buy_price = '0.25'\n",
+    ]
+
+    def feed(data: bytes) -> str:
+        try:
+            configuration = home_configuration.parse(data.decode("utf-8", "replace"))
+        except ConfigurationError:
+            return "ConfigurationError"
+        assert home_configuration.parse(home_configuration.render(configuration)) == configuration
+        home_configuration.limits_of(configuration)
+        return ACCEPTED
+
+    return golden, feed
+
+
+def _telegrams() -> tuple[Sequence[bytes], Feed]:
+    """A stream of them, in two pieces."""
+    golden = [KAIFA, SAGEMCOM, telegram(1_234, 5, 1_790_000_000_000) + KAIFA, b"noise\r\n" + KAIFA[:90] + SAGEMCOM]
+
+    def feed(data: bytes) -> str:
+        splitter, outcome = Splitter(), "none"
+        pieces = [*splitter.feed(data[: len(data) // 2]), *splitter.feed(data[len(data) // 2 :]), *splitter.close()]
+        for piece in pieces:
+            if isinstance(piece, TelegramError):
+                outcome = piece.word
+                continue
+            try:
+                found = parse_telegram(piece)
+            except TelegramError as error:
+                outcome = error.word
+            else:
+                assert found.raw == piece
+                assert found.raw in data
+                return ACCEPTED
+        return outcome
+
+    return golden, feed
+
+
 def _reading_queue() -> tuple[Sequence[bytes], Feed]:
     with tempfile.TemporaryDirectory(dir=SCRATCH) as directory:
         path = Path(directory) / "queue"
@@ -264,6 +311,8 @@ TARGETS: Final = (
     Target("mempool-file", any_bytes, _mempool_file),
     Target("peer-book", any_cbor, _peer_book),
     Target("reading-queue", any_bytes, _reading_queue),
+    Target("home-configuration", any_text, _home_configuration),
+    Target("telegrams", any_bytes, _telegrams),
     Target("seed-file", any_text, _seed_file),
     Target("wallet-file", any_text, _wallet_file),
     Target("proof-file", any_text, _proof_file),
