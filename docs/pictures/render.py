@@ -29,6 +29,7 @@ SCENES: dict[str, tuple[str, ...]] = {
     "tui-overview": ("o",),
     "tui-chain": ("c", "wait", *("down",) * 2, "wait", "enter"),
     "tui-election": ("e", "wait", *("left",) * 2),
+    "tui-market": ("m", "wait"),
     "tui-wallet": ("w",),
 }
 WAIT_S = 60.0

@@ -101,11 +101,12 @@ def test_the_api_page_lists_every_path_and_event() -> None:
     from node.api.bill_routes import bill_router
     from node.api.chain_routes import chain_router
     from node.api.join_routes import join_router
+    from node.api.market_routes import market_router
     from node.api.node_routes import node_router, root_router
     from node.api.sharing_routes import sharing_router
 
     parts: Any = (None, None)  # routes are made without asking the node anything
-    makers = (node_router, chain_router, account_router, join_router, sharing_router)
+    makers = (node_router, chain_router, account_router, join_router, market_router, sharing_router)
     routers = [
         ("", root_router(*parts)),
         *(("/v1", make(*parts)) for make in makers),
