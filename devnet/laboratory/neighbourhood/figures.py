@@ -25,7 +25,6 @@ from devnet.laboratory.neighbourhood.setting import Setting
 from home.autopilot.types import Measured
 from ledger.market.grid_fee import amount_uwatt
 from ledger.records import BILL_LINES, MARKET_PERIODS, SETTLED_PERIODS, height_key
-from ledger.settlement.titles import Title
 from ledger.state import State
 
 UWATT_PER_WATT: Final = 1_000_000
@@ -231,8 +230,7 @@ def _bills(state: State) -> tuple[Counter[bytes], int]:
     bills: Counter[bytes] = Counter()
     fees_uwatt = 0
     for key, line in BILL_LINES.scan(state):
-        debtor, creditor, title = key[8:40], key[40:72], Title(key[72])
-        assert title in set(Title)
+        debtor, creditor = key[8:40], key[40:72]
         bills[debtor] += line.amount_uwatt + line.fee_uwatt
         bills[creditor] -= line.amount_uwatt
         fees_uwatt += line.fee_uwatt
