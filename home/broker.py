@@ -43,7 +43,10 @@ class EmbeddedBroker:
                 reason = await trio.to_thread.run_sync(serving.run)
             nursery.cancel_scope.cancel()
         if reason is not None:
-            raise BrokerFailed(f"the broker on {self._host}:{self._port} does not run: {reason}")
+            raise BrokerFailed(
+                f"the broker on {self._host}:{self._port} does not run: {reason}; if another one runs there, name it in "
+                "mqtt.broker"
+            )
 
     def _configuration(self, directory: Path) -> dict[str, Any]:
         plugin: dict[str, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import trio
 
 from devnet.making import free_ports
 from home.configuration import OFF, Configuration, MeterSettings, MqttSettings, NodeSettings, P1Settings
+from home.keeping import keep_running
+from home.mqtt import Broker, Handler, MqttBroken, MqttLink, Will
 from home.status import read_status
 from ledger.merkle import verify_inclusion
 from ledger.transactions import SubmitReading, decode_transaction
+from node import log
 from node.client.client import NodeClient
 from node.key_files import write_private
 from tests.home.lone_home import METER_KEY, PERIOD_MS, LoneHome, until
@@ -120,3 +125,56 @@ async def test_telegrams_become_readings_that_can_be_proven(tmp_path: Path) -> N
 def prove(directory: Path, period: int) -> dict[str, object]:
     command = [sys.executable, "-m", "cli.main", "home", "prove", str(period), "--directory", str(directory), "--json"]
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+async def publish_telegrams(link: MqttLink, said: set[tuple[int, int]]) -> None:
+    import_wh = 500
+    while True:
+        import_wh += 1
+        said.add((import_wh, 9))
+        link.publish("ecloud/home/telegram", telegram(import_wh, 9), retain=False)
+        link.publish("ecloud/home/telegram", telegram(import_wh, 9)[:-7], retain=False)
+        await trio.sleep(EVERY_S)
+
+
+@pytest.mark.trio
+async def test_telegrams_by_mqtt_become_readings_and_the_house_hears_of_them(tmp_path: Path) -> None:
+    write_private(tmp_path / "meter.key", METER_KEY.seed.hex().encode() + b"\n")
+    home, port = LoneHome(tmp_path, free_ports(1)[0]), free_ports(1)[0]
+    mqtt = MqttSettings(listen=f"127.0.0.1:{port}")
+    settings = replace(configuration_of(home, port), p1=P1Settings(cable="mqtt", keep_every_s=0), mqtt=mqtt)
+    process = HomeProcess(tmp_path, settings)
+    heard: dict[str, list[bytes]] = {name: [] for name in ("reading", "breaker", "shedding", "status")}
+    handlers = {f"ecloud/home/{name}": hearing(found) for name, found in heard.items()}
+    link, said = (
+        MqttLink(Broker("127.0.0.1", port), "reader", Will("reader", b"gone"), handlers),
+        set[tuple[int, int]](),
+    )
+    try:
+        with trio.fail_after(TEST_WITHIN_S):
+            async with home.running(), trio.open_nursery() as nursery:
+                # Given a network reader that publishes telegrams, each followed by a torn one
+                process.start()
+                nursery.start_soon(keep_running, "reader", link.run, (MqttBroken,), log.get("test"), Counter())
+                nursery.start_soon(publish_telegrams, link, said)
+                # When some periods have passed
+                await home.until_final(3)
+                await until(lambda: all(heard.values()))
+                nursery.cancel_scope.cancel()
+    finally:
+        process.leave_nothing()
+    # Then each reading has registers of a telegram
+    assert all((one.import_wh, one.export_wh) in said for one in home.readings().values())
+    # And the house was told: the reading, the breaker, what to shed, and that the home is there
+    assert set(json.loads(heard["reading"][-1])) >= {"period", "begin_ms", "end_ms", "import_wh", "export_wh"}
+    assert json.loads(heard["breaker"][-1])["state"] == "closed"
+    assert json.loads(heard["shedding"][-1])["order"] == ["non_essential", "heating_and_cooling", "essential"]
+    assert json.loads(heard["status"][-1])["refused"]["torn"] > 0
+
+
+def hearing(found: list[bytes]) -> Handler:
+    def take(payload: bytes) -> bool:
+        found.append(payload)
+        return True
+
+    return take
