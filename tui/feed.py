@@ -22,12 +22,16 @@ from node.client.events import (
     AuctionCleared,
     Away,
     Back,
+    BillInArrears,
+    BillPaid,
+    BillRecorded,
     BlockFinal,
     BookClosed,
     BooksChanged,
     CandidateRejoined,
     CandidateSuspended,
     ClientEvent,
+    CycleClosed,
     Equivocation,
     JoinEnded,
     JoinRequested,
@@ -50,8 +54,8 @@ KEPT_READINGS: Final = 200
 
 
 class Part(Flag):
-    """The parts of the picture, each read by one request; the market is read by its screen, which knows what it
-    shows.
+    """The parts of the picture, each read by one request; market and bills are read by their screens, which know
+    what they show.
     """
 
     STATUS = auto()
@@ -63,6 +67,7 @@ class Part(Flag):
     EVIDENCE = auto()
     JOINS = auto()
     MARKET = auto()
+    BILLS = auto()
 
 
 ALL_PARTS: Final = ~Part(0)
@@ -87,7 +92,11 @@ _TOUCHES: Final[dict[type[ClientEvent], Part]] = {
     BooksChanged: Part.MARKET,
     BookClosed: Part.MARKET,
     AuctionCleared: Part.MARKET,
-    PeriodSettled: Part.MARKET,
+    PeriodSettled: Part.MARKET | Part.BILLS,
+    CycleClosed: Part.BILLS,
+    BillRecorded: Part.BILLS,
+    BillPaid: Part.BILLS,
+    BillInArrears: Part.BILLS,
 }
 
 

@@ -25,8 +25,8 @@ PARAMETERS = Parameters(block_interval_ms=2_000, utc_offset_minutes=120, max_ope
 BUY, SELL = Side.BUY, Side.SELL
 
 
-class _View:
-    """Of ``ChainView`` what the market's views read."""
+class StateView:
+    """Of ``ChainView`` what the views of the state read."""
 
     def __init__(self, reader: DictReader, height: int) -> None:
         self._reader = reader
@@ -51,7 +51,7 @@ class RecordedMarket:
 
     def __init__(self) -> None:
         self.reader = DictReader({})
-        genesis = _genesis()
+        genesis = make_genesis()
         self.chain_id = chain_id(genesis)
         self.reader.apply(genesis_changes(genesis))
         self.blocks = 0
@@ -141,11 +141,11 @@ class RecordedMarket:
         return None
 
     def _market(self, height: int) -> Market:
-        view = _View(self.reader, height)
+        view = StateView(self.reader, height)
         return Market(Reader(view, self), street.START_MS)  # type: ignore[arg-type]  # all that the views read
 
 
-def _genesis() -> Genesis:
+def make_genesis() -> Genesis:
     members = tuple(
         GenesisMember(
             account=street.KEYS[name].public_key,

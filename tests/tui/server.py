@@ -18,6 +18,7 @@ import msgspec
 
 from ledger.refusal import Refusal, TransactionRefused
 from node.client import events, models
+from tests.tui.bills import RecordedBills
 from tests.tui.market import RecordedMarket
 from tests.tui.neighbourhood import Neighbourhood
 
@@ -40,6 +41,7 @@ class RecordedNode:
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
         self._market: RecordedMarket | None = None
+        self._bills: RecordedBills | None = None
 
     def __enter__(self) -> RecordedNode:
         self.start()
@@ -137,6 +139,8 @@ class RecordedNode:
                     return _find_block(there, which)
                 case ["market", *what]:
                     return self.market().answer([unquote(one) for one in what], query, there.height)
+                case ["bills", *what]:
+                    return self.bills().answer([unquote(one) for one in what], query, there.height)
                 case ["draws", which]:
                     height = there.height + 1 if which == "next" else int(which)
                     if not 1 <= height <= there.height + 1:
@@ -160,6 +164,12 @@ class RecordedNode:
         if self._market is None:
             self._market = RecordedMarket().lived()
         return self._market
+
+    def bills(self) -> RecordedBills:
+        """Made when the first asks for them."""
+        if self._bills is None:
+            self._bills = RecordedBills().lived()
+        return self._bills
 
     def take(self, raw: bytes) -> msgspec.Struct:
         """A submission. Errors: TransactionRefused, as told beforehand."""

@@ -50,6 +50,9 @@ SCENES = {
     "market_trades": scene("m", "?last 0.2", "t", "?Trades for 12:15", "?bob"),
     "order": scene("m", "?last 0.2", "b", "?nothing is ordered", "=1.5"),
     "order_confirm": scene("m", "?last 0.2", "s", "?nothing is ordered", "=1.5", "enter", "?password"),
+    "bills": scene("i", "?Bills of anne", "?utility alone", "?market"),
+    "bill_line": scene("i", "?utility alone", "?market", "x", "?trade 1"),
+    "bill_payment": scene("i", "?utility alone", "down", "?to be paid by", "y", "?password"),
     "wallet": scene("w", "?249.37", "?transfer"),
     "send": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "tab", "tab", "=eggs"),
     "confirm": scene("w", "?249.37", "s", "?to", "=bob", "tab", "=12.5", "enter", "?password"),
@@ -76,7 +79,7 @@ def test_in_the_smallest_window(name: str, app: EcloudApp, snap_compare: Compare
     assert snap_compare(app, terminal_size=(80, 24), run_before=SCENES[name])
 
 
-@pytest.mark.parametrize("name", ["overview", "block", "skipped_turn", "market", "wallet", "network"])
+@pytest.mark.parametrize("name", ["overview", "block", "skipped_turn", "market", "bills", "wallet", "network"])
 def test_in_a_large_window(name: str, app: EcloudApp, snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=(120, 40), run_before=SCENES[name])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tui.screens.base import LiveScreen
+from tui.screens.bills import BillsScreen
 from tui.screens.chain import ChainScreen
 from tui.screens.election import ElectionScreen
 from tui.screens.market import MarketScreen
@@ -17,6 +18,7 @@ SCREENS: Final[tuple[type[LiveScreen], ...]] = (
     ChainScreen,
     ElectionScreen,
     MarketScreen,
+    BillsScreen,
     WalletScreen,
     NetworkScreen,
 )
