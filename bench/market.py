@@ -5,7 +5,8 @@
    on the way, and computes the grid fee of each fill; the others do none of it. What is traded is compared.
 2. *Clearing*: 1,000 orders at once. Welfare is the sum of limits bought less limits sold, against the optimum found by
    sorting all lots.
-3. *Settlement*: a period of 200 members, 2,000 trades, contracts and a pool.
+3. *Settlement*: a period of 200 members, 2,000 trades, contracts and a pool; and as a block has to do it, with all
+   records read and written (``bench.market_blocks``), as closing a book of 1,000 orders.
 4. Peers come from PyPI into an environment each, under a temporary directory; the project's is never touched. One that
    cannot be installed or run is named with its last words. Figures are CPU seconds, the best of three runs.
 """
@@ -25,40 +26,27 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from rich.progress import Progress
 
+from bench.market_blocks import closing, due_period, full_book, settling
+from bench.market_streams import MEMBERS, PLACES, SEED, TARIFF, TRADES, Quote, member, place_of, stream_of
 from bench.report import Table, machine, show
 from ledger.market.auction import clear
 from ledger.market.book import Book
-from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, Place, Tariff
+from ledger.market.grid_fee import LOT_WH, TICK_UWATT_PER_KWH, Mechanism
 from ledger.market.matching import Feeders, Order, Side
-from ledger.market.terms import tariff_of_parameters
-from ledger.parameters import Parameters
 from ledger.settlement.settle import Connection, Offer, Period, Pool, PoolRule, Subscription, Trade, settle
 
 NAME: Final = "market"
 COMMAND: Final = "make bench-market"
-SEED: Final = 1
 ORDERS: Final = 20_000
 SLOW_ORDERS: Final = 2_000  # for a library that takes minutes for all of them
 CLEARED_ORDERS: Final = 1_000
-MEMBERS: Final = 200
-TRADES: Final = 2_000
 REPEATS: Final = 3
 INSTALL_S: Final = 600
 RUN_S: Final = 300
-TARIFF: Final[Tariff] = tariff_of_parameters(Parameters())
-PLACES: Final = tuple(Place(f"F{number}", f"S{number // 2}") for number in range(4))
 WIDE: Final = {place.feeder: 10**12 for place in PLACES}
 NUMPY_OF_ITS_TIME: Final = ("numpy<2", "pandas<2.2")
 
 T = TypeVar("T")
-
-
-class Quote(NamedTuple):
-    """``price`` in ticks, ``quantity`` in lots."""
-
-    side: Side
-    price: int
-    quantity: int
 
 
 class Result(NamedTuple):
@@ -66,27 +54,6 @@ class Result(NamedTuple):
     seconds: float
     lots: int
     welfare: int = 0
-
-
-def stream_of(count: int, seed: int = SEED) -> list[Quote]:
-    """Orders around the middle between feed-in and retail; a third and more trade at once."""
-    rng = random.Random(seed)
-    lowest, highest = TARIFF.feed_in // TICK_UWATT_PER_KWH, TARIFF.retail // TICK_UWATT_PER_KWH
-    found = []
-    for _ in range(count):
-        side = rng.choice((Side.BUY, Side.SELL))
-        middle = (lowest + highest) // 2 + (-250 if side is Side.BUY else 250)
-        price = min(highest, max(lowest, round(rng.gauss(middle, 400))))
-        found.append(Quote(side, price, rng.randint(1, 100)))
-    return found
-
-
-def member(number: int) -> bytes:
-    return number.to_bytes(32, "big")
-
-
-def place_of(number: int) -> Place:
-    return PLACES[number % len(PLACES)]
 
 
 def trade_one_by_one(stream: Sequence[Quote]) -> Result:
@@ -166,6 +133,19 @@ def best_of(run: Callable[[], T]) -> tuple[float, T]:
     return quickest, result
 
 
+def blocks_measured() -> list[tuple[str, float, str]]:
+    """(what, CPU seconds, result) of what a block does before its transactions."""
+    measured = []
+    for what, run in (
+        (f"a block that settles {TRADES:,} trades of {MEMBERS} members", settling(due_period())),
+        ("a block that holds an auction of 1,000 orders", closing(full_book(Mechanism.AUCTION))),
+        ("a block that takes out 1,000 orders", closing(full_book(Mechanism.CONTINUOUS))),
+    ):
+        seconds, changed = best_of(run)
+        measured.append((what, seconds, f"{changed:,} records changed"))
+    return measured
+
+
 def peer_result(directory: Path, name: str, stream: Sequence[Quote], *pins: str) -> Result | str:
     """What a peer makes of the stream, or why it could not be asked."""
     environment = directory / name
@@ -191,7 +171,11 @@ def _run(command: Sequence[str | Path], seconds: float) -> str:
 
 
 def table_of(
-    books: dict[str, Result | str], clearings: dict[str, Result | str], optimum: int, settle_ms: float
+    books: dict[str, Result | str],
+    clearings: dict[str, Result | str],
+    optimum: int,
+    settle_ms: float,
+    blocks: Sequence[tuple[str, float, str]] = (),
 ) -> Table:
     rows, notes = [], []
     (ours, *_), (our_clearing, *_) = books.values(), clearings.values()
@@ -233,6 +217,7 @@ def table_of(
             f"{MEMBERS} members, {TRADES:,} trades, 400 subscriptions, a pool",
         )
     )
+    rows.extend((what, f"{1_000 * seconds:,.1f} ms", "", result) for what, seconds, result in blocks)
     notes.append("CPU time of one core, the best of three runs; the ratio is how many times quicker E-Cloud is.")
     notes.append(
         "E-Cloud's book checks feeders, congestion and own orders and computes the grid fee of each fill; its auction "
@@ -270,7 +255,7 @@ def main() -> int:
     if isinstance(ours, Result) and isinstance(theirs, Result) and ours.lots != theirs.lots:
         print(f"the books disagree: {ours.lots} lots and {theirs.lots}", file=sys.stderr)
         return 1
-    show(table_of(books, clearings, optimal_welfare(crowd), 1_000 * settle_s))
+    show(table_of(books, clearings, optimal_welfare(crowd), 1_000 * settle_s, blocks_measured()))
     print(machine())
     return 0
 

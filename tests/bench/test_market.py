@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from bench.market import (
-    MEMBERS,
-    TARIFF,
-    TRADES,
     Result,
+    blocks_measured,
     clear_at_once,
     optimal_welfare,
     period_to_settle,
-    stream_of,
     table_of,
     trade_one_by_one,
 )
+from bench.market_streams import MEMBERS, TARIFF, TRADES, stream_of
 from ledger.market.grid_fee import TICK_UWATT_PER_KWH
 from ledger.market.matching import Side
 from ledger.settlement.settle import settle
@@ -40,6 +38,13 @@ def test_the_period_has_what_the_document_says() -> None:
     period = period_to_settle()
     assert (len(period.connections), len(period.trades)) == (MEMBERS, TRADES) == (200, 2_000)
     assert len(settle(period).lines) > TRADES
+
+
+def test_blocks_settle_and_close_what_the_document_says() -> None:
+    changed = {what: int(result.split()[0].replace(",", "")) for what, _, result in blocks_measured()}
+    assert changed["a block that settles 2,000 trades of 200 members"] > 2_000
+    assert changed["a block that takes out 1,000 orders"] > 2_000
+    assert changed["a block that holds an auction of 1,000 orders"] > 2_000
 
 
 def test_a_peer_that_could_not_be_measured_is_named() -> None:
