@@ -338,7 +338,8 @@ class Market:
             if record is None:
                 break
             shown.append(self._settled(period, record))
-        more = len(shown) == limit and SETTLED_PERIODS.get(self.state, height_key(shown[-1].period - 1)) is not None
+        oldest = shown[-1].period if shown else 0
+        more = oldest > 0 and SETTLED_PERIODS.get(self.state, height_key(oldest - 1)) is not None
         return models.SettledPage(
             height=self.reader.height,
             next_settled_period=self.settled_before,

@@ -208,6 +208,25 @@ async def test_bad_questions(tmp_path: Path) -> None:
             assert (await problem_of(client.settled_period(2**62))).status == 404
 
 
+async def test_the_ends_of_time_are_answered(tmp_path: Path) -> None:
+    with household(tmp_path) as home:
+        trading(home)
+        async with served(tmp_path, home) as serving:
+            client, end = serving.client, 2**63 - 1
+            assert (await client.market(first=end)).periods == []
+            assert (await client.market(first=end, busy=True)).periods == []
+            assert (await client.prices(first=end)).points == []
+            assert (await client.prices(first=0, limit=2)).points[0].energy_wh == 0
+            assert (await client.settled_periods(before=0)).settled == []
+            assert (await client.settled_periods(before=end)).next_before is None
+            assert (await client.open_orders("george", after=f"{end}:{end}")).orders == []
+            assert not (await client.book(0)).summary.is_open
+            assert (await client.trades(0, before=end)).trades == []
+            assert all(one.out_wh == 0 for one in (await client.feeder_headroom(0)).feeders)
+            for question in (client.book(end), client.trades(end), client.feeder_headroom(end)):
+                assert (await problem_of(question)).status == 404
+
+
 async def test_settled_periods_prices_and_feeders(tmp_path: Path) -> None:
     with household(tmp_path) as home:
         period = trading(home)
