@@ -238,7 +238,7 @@ def end(
         if not mine:
             fail(f"{own.name} neither made offer {number} nor subscribed to it; see: ecloud contract list --mine")
         what, owed = f"your subscription of offer {number}", mine[0].early_uwatt
-        back = watt(mine[0].collateral_uwatt - owed)
+        back = watt(max(0, mine[0].collateral_uwatt - owed))
     rows = [
         ("end", what),
         ("you pay for ending early", watt(owed)),

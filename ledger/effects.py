@@ -43,7 +43,8 @@ class Effect(Wire, frozen=True):
     * ``PERIOD_PAID``: out of escrow when the period was settled, with ``energy_wh`` the net sale, or nothing.
     * ``CONTRACT_SECURED``: the collateral of a subscription of offer ``order`` was locked.
     * ``CONTRACT_RELEASED``: the contract is over; the collateral came back, or to the seller its stake in GRID.
-    * ``CONTRACT_PENALTY``: for ending early, paid or got. A buyer pays it out of its collateral, not its balance.
+    * ``CONTRACT_PENALTY``: for ending early or paying late, paid or got. A buyer pays it out of its collateral, not its
+      balance, as far as that reaches.
     """
 
     kind: Unsigned

@@ -1,7 +1,7 @@
 """What every block does about bills.
 
-1. A bill that is unpaid after its due time comes into arrears, the oldest first, at most ``MAX_NOTED`` in a block. It
-   leaves them when it is paid.
+1. A bill that is unpaid after its due time comes into arrears, the oldest first, at most ``MAX_NOTED`` in a block; its
+   member pays for being late under its contracts (``contracts.late``). It leaves them when it is paid.
 2. A cycle's lines and claims are forgotten when nobody can need them any more: all its bills are recorded and paid, and
    ``history_periods`` have been settled since it closed, so that its trades are gone as well. At an epoch's end, at
    most ``MAX_FORGOTTEN`` at a time. The bills and the members' sums stay.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Final
 
+from ledger.contracts.late import fine_late
 from ledger.execution import Execution
 from ledger.records import ARREARS, BILL_LINES, BILLING_CYCLES, CLAIMS, DUE_BILLS, Arrears
 from ledger.settlement.lines import next_period
@@ -30,6 +31,7 @@ def note_arrears(execution: Execution) -> None:
         cycle, member = key[8:16], key[16:]
         ARREARS.put(state, Arrears(amount_uwatt=bill.amount_uwatt, since_height=execution.height), member, cycle)
         DUE_BILLS.delete(state, key)
+        fine_late(execution, int.from_bytes(cycle, "big"), member)
 
 
 def forget_lines(execution: Execution) -> None:

@@ -11,8 +11,9 @@
    and subscriptions together.
 4. A changed price differs from the one of the period before, and from what each subscriber agreed to, by at most the
    template's limit; a preferred price is one of its own.
-5. Who ends a contract before its time pays the early-end penalty to the other: a buyer out of its collateral, a seller
-   to each subscriber. Stake and collateral are given back when the last period is settled in which they counted.
+5. Who ends a contract before its time pays the early-end penalty to the other: a buyer out of its collateral, as far as
+   that reaches, a seller to each subscriber. For paying late: ``late``. Stake and collateral are given back when the
+   last period is settled in which they counted.
 6. Prices are whole ticks. They are those before the time of use and the limit that retail and grid fee set
    (``settlement.settle``).
 """
@@ -260,12 +261,14 @@ def _end_subscription(
     from_period: int,
     subscription: ContractSubscription,
 ) -> None:
+    """Errors: TransactionRefused INSUFFICIENT_WATT, where paying late has used up the collateral."""
     penalty = sureties_of(execution.parameters, offer, from_period, subscription).early_uwatt
-    assert penalty <= subscription.collateral_uwatt, "no template's early-end penalty exceeds its collateral"
+    secured = min(penalty, subscription.collateral_uwatt)
+    take_watt(execution.state, buyer, penalty - secured)
     give_watt(execution.state, offer.seller, penalty)
     tell(execution, EffectKind.CONTRACT_PENALTY, number, offer.seller, penalty, buyer)
-    tell(execution, EffectKind.CONTRACT_PENALTY, number, buyer, 0, offer.seller)
-    left = replace(subscription, collateral_uwatt=subscription.collateral_uwatt - penalty)
+    tell(execution, EffectKind.CONTRACT_PENALTY, number, buyer, secured - penalty, offer.seller)
+    left = replace(subscription, collateral_uwatt=subscription.collateral_uwatt - secured)
     _put_ended(execution, number, buyer, from_period, left)
     execution.concern(offer.seller)
 
