@@ -93,6 +93,7 @@ def transaction_facts(session: Session, one: Transaction) -> list[Fact]:
         rows.append(("note", show.words(one.note)))
     rows.append(("sender", party_text(session, one.sender)))
     rows += payload_facts(session, one.payload)
+    rows += [_effect_fact(session, effect) for effect in one.effects[:MAX_FIELDS]]
     if one.signed_by != "meter":
         rows.append(("fee", show.watt(one.fee_uwatt)))
         valid = show.count(one.valid_until_height)
@@ -164,6 +165,19 @@ def _effect_object(one: AccountEffect) -> str:
     if one.kind.startswith("contract_"):
         return f"offer {one.order}"
     return f"{one.side or 'for'} {show.energy(one.energy_wh)}"
+
+
+def _effect_fact(session: Session, one: AccountEffect) -> Fact:
+    """Of a transaction: ``filled · george 0.47 kWh to anne · +0.015 WATT``."""
+    said = Text.assemble((one.account.label, f"bold {session.colour_of(one.account)}"))
+    said.append(f" {one.side or ''} {show.energy(one.energy_wh)}")
+    if one.price_uwatt_per_kwh is not None:
+        said.append(f" at {show.watt(one.price_uwatt_per_kwh)}/kWh")
+    if one.order is not None:
+        said.append(f", order {one.order}", MUTED)
+    if one.balance_uwatt:
+        said.append(f"  {'+' if one.balance_uwatt > 0 else ''}{show.watt(one.balance_uwatt)}", MUTED)
+    return show.words(one.kind.removeprefix("order_")), said
 
 
 def entry_key(one: Transaction | AccountEffect) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -188,8 +189,21 @@ def test_another_period_has_another_book(app: EcloudApp, node: RecordedNode) -> 
     play(app, scene)
 
 
-def test_the_wallet_s_history_has_what_the_market_did(app: EcloudApp, node: RecordedNode) -> None:
-    filled = AccountEffect(
+def test_a_transaction_shows_what_it_did(app: EcloudApp, node: RecordedNode) -> None:
+    transactions = node.neighbourhood.transactions
+    transfer = next(one for one in transactions.values() if one.kind == "transfer")
+    transactions[transfer.id] = replace(transfer, effects=[a_fill(node)])
+
+    async def scene(pilot: Pilot[Any]) -> None:
+        await press(pilot, "c", "slash", f"={transfer.id}", "enter")
+        await until_shown(pilot, "anne buy 1.50 kWh at 0.20 WATT/kWh, order 177")
+        assert "−0.336 WATT" in text_of(app)
+
+    play(app, scene, (120, 40))
+
+
+def a_fill(node: RecordedNode) -> AccountEffect:
+    return AccountEffect(
         height=136,
         index=9,
         time_ms=START_MS + 136 * BLOCK_MS,
@@ -207,7 +221,10 @@ def test_the_wallet_s_history_has_what_the_market_did(app: EcloudApp, node: Reco
         rate_uwatt_per_kwh=24_000,
         balance_uwatt=-336_000,
     )
-    node.neighbourhood.effects.append(filled)
+
+
+def test_the_wallet_s_history_has_what_the_market_did(app: EcloudApp, node: RecordedNode) -> None:
+    node.neighbourhood.effects.append(a_fill(node))
 
     async def scene(pilot: Pilot[Any]) -> None:
         await press(pilot, "w")
