@@ -30,6 +30,7 @@ SCENES: dict[str, tuple[str, ...]] = {
     "tui-chain": ("c", "wait", *("down",) * 2, "wait", "enter"),
     "tui-election": ("e", "wait", *("left",) * 2),
     "tui-market": ("m", "wait"),
+    "tui-bills": ("i", "wait", "tab"),
     "tui-wallet": ("w",),
 }
 WAIT_S = 60.0
