@@ -29,6 +29,7 @@ class EffectKind(IntEnum):
     CONTRACT_SECURED = 5
     CONTRACT_RELEASED = 6
     CONTRACT_PENALTY = 7
+    BILL_PAID = 8
 
 
 class Effect(Wire, frozen=True):
@@ -45,6 +46,7 @@ class Effect(Wire, frozen=True):
     * ``CONTRACT_RELEASED``: the contract is over; the collateral came back, or to the seller its stake in GRID.
     * ``CONTRACT_PENALTY``: for ending early or paying late, paid or got. A buyer pays it out of its collateral, not its
       balance, as far as that reaches.
+    * ``BILL_PAID``: what a bill left between two, paid or got; ``period`` is the last of its cycle.
     """
 
     kind: Unsigned

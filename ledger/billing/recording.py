@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from ledger.balances import give_watt, take_watt
 from ledger.billing.bills import PAGE_MEMBERS, claims_of, is_closed, members_of, page_of, to_pay, to_receive
 from ledger.block import BrokenInvariant
+from ledger.effects import Effect, EffectKind
 from ledger.execution import Execution, Rule
 from ledger.market.terms import gateway_of
 from ledger.records import (
@@ -91,6 +92,8 @@ def apply_pay(execution: Execution, account: bytes, payload: PayBill) -> None:
     for creditor, amount_uwatt in amounts.items():
         give_watt(state, creditor, amount_uwatt)
         execution.concern(creditor)
+        _tell_paid(execution, payload.cycle, account, creditor, -amount_uwatt)
+        _tell_paid(execution, payload.cycle, creditor, account, amount_uwatt)
     BILLS.put(state, replace(bill, paid_height=execution.height), cycle, account)
     DUE_BILLS.delete(state, height_key(bill.due_ms), cycle, account)
     ARREARS.delete(state, account, cycle)
@@ -115,6 +118,25 @@ def _record(execution: Execution, cycle: int, member: bytes) -> bool:
     if amount_uwatt:
         DUE_BILLS.put(state, DueBill(amount_uwatt=amount_uwatt), height_key(bill.due_ms), height_key(cycle), member)
     return amount_uwatt > 0
+
+
+def _tell_paid(execution: Execution, cycle: int, account: bytes, other: bytes, balance_uwatt: int) -> None:
+    execution.effects.append(
+        Effect(
+            kind=EffectKind.BILL_PAID,
+            transaction=execution.index,
+            account=account,
+            other=other,
+            period=(cycle + 1) * execution.parameters.billing_cycle_periods - 1,
+            side=0,
+            order=0,
+            trade=0,
+            energy_wh=0,
+            price=0,
+            rate=0,
+            balance_uwatt=balance_uwatt,
+        )
+    )
 
 
 def _require_settled_energy(state: State, cycle: int, member: bytes) -> None:

@@ -191,8 +191,8 @@ class AccountEffect(Model, frozen=True, kw_only=True):
 
     ``kind``: ``order_placed`` (``order`` got its number; what was not filled at once is locked for), ``order_filled``
     (``energy_wh`` traded with ``other``), ``order_released`` (what was left of it was taken out, its lock came back),
-    ``period_paid`` (settlement paid the escrow out). ``transaction`` is None for what the block itself did: at gate
-    closure and settlement. ``order`` is None where an auction paired members.
+    ``period_paid`` (settlement paid the escrow out), ``bill_paid`` (to ``other``, or by it). ``transaction`` is None
+    for what the block itself did: at gate closure and settlement. ``order`` is None where an auction paired members.
     """
 
     height: int

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.block import BrokenInvariant
+from ledger.effects import EffectKind
 from ledger.records import BILLING_CYCLES, BILLS, CYCLE_MEMBERS, BillingCycle, Role, height_key
 from ledger.refusal import Refusal
 from ledger.settlement.lines import next_period
@@ -155,6 +156,18 @@ class TestPaying:
         assert made.account("george").watt_uwatt == before["george"] + 145_000
         assert made.account("anne").watt_uwatt == before["anne"] + 27_000 + 2 * FEE
         require_balanced_bills(made.state)
+
+    def test_every_step_of_a_payment_is_told(self) -> None:
+        made = recorded()
+        assert pay(made, UTILITY) is None
+        told = [one for one in made.last_result.effects if one.kind == EffectKind.BILL_PAID]
+        assert {(NAMES[one.account], one.other and NAMES[one.other], one.balance_uwatt) for one in told} == {
+            (UTILITY, "anne", -27_000),
+            ("anne", UTILITY, 27_000),
+            (UTILITY, "george", -145_000),
+            ("george", UTILITY, 145_000),
+        }
+        assert {(one.period, one.transaction) for one in told} == {(FIRST_PERIOD + 1, 0)}
 
     def test_when_all_have_paid_everybody_has_what_the_bills_say(self) -> None:
         made = billed_street()
