@@ -112,10 +112,10 @@ async def test_whoever_goes_away_and_comes_back(kind: str, tmp_path: Path) -> No
             await until(lambda: len(meter.signed) >= before + 2)
             process.start()
             await home.until_final(before + 3)
-            # Then it stops when it is told to, at once
+            # Then it stops when it is told to: in less than a second, but here others may use the cores
             began = time.monotonic()
             assert await trio.to_thread.run_sync(process.stop) == 0
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < 5.0
         nursery.cancel_scope.cancel()
     # And every period has its one reading
     assert_complete(home, before + 3)
