@@ -7,6 +7,7 @@
    is metered if a reading of exactly this period and the one before it are there; else it is silent.
 3. Metered energy mints voting tokens. Trades are paid out of escrow, shortfalls out of the seller's part of it; what is
    left of that goes to the seller. All other lines are claims, summed up for the bills.
+   Who is in arrears by then buys nothing under contracts or in pools, which nobody but the buyer's word secures.
 4. Without a gateway energy is counted and mints, and nobody owes anything.
 5. What the gateway sold less what it bought is what was metered or estimated as import less export: else the program
    is broken.
@@ -31,6 +32,7 @@ from ledger.execution import Execution, get_tip
 from ledger.market.grid_fee import amount_uwatt
 from ledger.market.terms import end_ms, feeders_of, gateway_of, place_of, tariff_of
 from ledger.records import (
+    ARREARS,
     FEEDER_FLOWS,
     MARKET_PERIODS,
     MEMBERS,
@@ -58,13 +60,14 @@ from ledger.records import (
 from ledger.settlement.cycle_sums import add_period
 from ledger.settlement.lines import cycle_of, next_period, record_lines, tell_lines
 from ledger.settlement.minting import mint_for_reading
-from ledger.settlement.settle import Certificate, Connection, Period, Settled, Trade, settle
+from ledger.settlement.settle import Certificate, Connection, Offer, Period, Pool, Settled, Trade, settle
 from ledger.settlement.silence import correct, estimate_wh, remember_import, remember_silence
 from ledger.settlement.titles import Title
 from ledger.sharing import forget_pools, pools_in
 from ledger.state import State
 
-NOBODY: Final = bytes(32)
+ACCOUNT_BYTES: Final = 32
+NOBODY: Final = bytes(ACCOUNT_BYTES)
 """Stands for the gateway where there is none; its lines are recorded nowhere."""
 
 
@@ -177,6 +180,7 @@ def _mint(state: State, period: int, meterings: dict[bytes, _Metering]) -> int:
 def _agreed(execution: Execution, period: int, gateway: bytes, meterings: Mapping[bytes, _Metering]) -> Period:
     state = execution.state
     tariff = tariff_of(state, period)
+    overdue = frozenset(key[:ACCOUNT_BYTES] for key, _ in ARREARS.scan(state))
     return Period(
         tariff=tariff,
         gateway=gateway,
@@ -185,10 +189,19 @@ def _agreed(execution: Execution, period: int, gateway: bytes, meterings: Mappin
             Trade(trade.seller, trade.buyer, trade.energy_wh, trade.price, trade.rate)
             for _, trade in TRADES.scan(state, height_key(period))
         ),
-        offers=offers_in(execution, period, tariff),
-        pools=pools_in(state, period),
+        offers=[_without(overdue, offer) for offer in offers_in(execution, period, tariff)],
+        pools=[_without_consumers(overdue, pool) for pool in pools_in(state, period)],
         congested=feeders_of(execution, period, tariff).congested(),
     )
+
+
+def _without(overdue: frozenset[bytes], offer: Offer) -> Offer:
+    kept = {buyer: subscription for buyer, subscription in offer.subscriptions.items() if buyer not in overdue}
+    return replace(offer, subscriptions=kept)
+
+
+def _without_consumers(overdue: frozenset[bytes], pool: Pool) -> Pool:
+    return replace(pool, shares_bps={one: bps for one, bps in pool.shares_bps.items() if one not in overdue})
 
 
 def _require_balance(period: int, settled: Settled) -> None:
