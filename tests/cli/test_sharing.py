@@ -101,15 +101,16 @@ def lines_of(*arguments: str) -> list[list[str]]:
 def test_a_pool_from_its_opening_to_its_end(street: Street) -> None:
     # When george opens one, he is told what he sets before he says yes
     options = ["0.10", "--share", "anne=50", "--share", "bob=30", "--role", "producer", *street.signing("george")]
-    asked = run("energy", "pool", "open", "sunny-side", *options, answers="y\n").stderr.splitlines()
-    assert asked[:5] == [
+    asked = run("energy", "pool", "open", "sunny-side", *options, answers="y\n").stderr
+    rows = asked.splitlines()
+    assert rows[:5] == [
         "open         pool sunny-side, as producer",
         "price        0.1000 WATT/kWh, and the grid fee",
         "rule         both",
         "share        anne  50.0 %",
         "share        bob  30.0 %",
     ]
-    assert asked[5].startswith("counts from  ")
+    assert rows[5].startswith("counts from  ")
     # And anne joins at today's price, bob for more, carla by number
     street.do("anne", "energy", "pool", "join", "sunny-side")
     street.do("bob", "energy", "pool", "join", "sunny-side", "--at-most", "0.2")
@@ -157,8 +158,8 @@ def test_what_is_no_pool_is_refused(street: Street, arguments: list[str], status
 def test_a_contract_from_its_offer_to_its_end(street: Street) -> None:
     # When george offers half a kWh in each period
     options = ["0.5", "0.15", "--prefer", "bob=0.14", "--days", "30", *street.signing("george")]
-    asked = run("contract", "offer", *options, answers="y\n").stderr.splitlines()
-    assert asked[:4] == [
+    asked = run("contract", "offer", *options, answers="y\n").stderr
+    assert asked.splitlines()[:4] == [
         "offer          up to 0.50 kWh in each period, residential",
         "price          0.1500 WATT/kWh, and the grid fee",
         "price for bob  0.1400 WATT/kWh",

@@ -41,14 +41,12 @@ def key(name: str) -> bytes:
 
 
 def street(grid_ugrid: int = RICH_UGRID, **genesis: Any) -> Neighbourhood:
-    made = make_genesis(
-        **{
-            "with_gateway": True,
-            "parameters": SIX_IN_THE_MORNING,
-            "feeders": (GenesisFeeder("feeder-1", "substation-1"),),
-        }
-        | genesis
-    )
+    terms: dict[str, Any] = {
+        "with_gateway": True,
+        "parameters": SIX_IN_THE_MORNING,
+        "feeders": (GenesisFeeder("feeder-1", "substation-1"),),
+    }
+    made = make_genesis(**terms | genesis)
     members = tuple(
         member if member.name == UTILITY else replace(member, grid_ugrid=grid_ugrid) for member in made.members
     )
