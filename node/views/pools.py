@@ -75,7 +75,10 @@ def _pool_view(reader: Reader, number: int, pool: SharingPool, members: _Members
             models.PoolShareInfo(member=reader.party(share.account), share_bps=share.share_bps)
             for share in terms.shares
         ],
-        members=[_member_view(reader, terms, *one) for one in members[number]],
+        members=sorted(
+            (_member_view(reader, terms, *one) for one in members[number]),
+            key=lambda one: (one.member.label, one.from_period),
+        ),
         from_period=pool.from_period,
         until_period=pool.until_period,
     )

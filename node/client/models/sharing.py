@@ -30,8 +30,8 @@ class PoolMember(Model, frozen=True, kw_only=True):
 
 
 class PoolInfo(Model, frozen=True, kw_only=True):
-    """A pool as it will stand in the next open period. ``rule``: fixed, proportional, both. ``shares`` may name members
-    who have not joined.
+    """A pool as it will stand in the next open period. ``rule``: fixed, proportional, both. ``members`` are by name;
+    ``shares`` may name some who have not joined.
     """
 
     pool: int
