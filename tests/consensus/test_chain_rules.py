@@ -467,10 +467,13 @@ class TestAChain:
         for height in range(1, 51):
             header = chain.committed(height).block.header
             assert header.committee_hash == committees[height]
-        # and each home has produced
-        assert {executed.block.header.producer for executed in chain.blocks} == {
-            home.id for home in chain.homes.values()
+        # and each home whose turns were not passed over until it was suspended has produced
+        producers = {executed.block.header.producer for executed in chain.blocks}
+        active = {
+            home.id for home in chain.homes.values() if chain.candidate(home.name).status == CandidateStatus.ACTIVE
         }
+        assert len(active) >= 3
+        assert producers >= active
 
     def test_the_previous_committee_signs_the_last_block_before_a_change(self) -> None:
         # Given a chain whose committee changes at height 18
