@@ -1,6 +1,5 @@
-"""The picture of the voting experiment: per rule the tokens and the wins of every agent, and concentration over time.
-
-The same experiment gives the same bytes with the same matplotlib: its own defaults, no metadata, no clock.
+"""The picture of the voting experiment: per rule the tokens and the wins of every agent, and concentration over
+time.
 """
 
 from __future__ import annotations
@@ -9,19 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from devnet.laboratory.drawing import FAINT, INK, write_png
 from devnet.laboratory.voting import MVOTE, Experiment, Rule, gini, hhi, summarise, top_share, wins_so_far
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart.
 AGENT_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#5A5A5A")
 RULE_COLOURS: Final = {Rule.ECLOUD: "#C0392B", Rule.DRAW: "#1F3A93", Rule.CONDORCET: "#7D8A2E"}
-INK: Final = "#222222"
-FAINT: Final = "#DDDDDD"
 EQUAL_SHARES: Final[dict[str, Any]] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 3}
 MEASURES: Final[tuple[tuple[str, Callable[[Sequence[int]], float]], ...]] = (
     ("Gini of the ballots", gini),
@@ -32,24 +27,7 @@ MEASURES: Final[tuple[tuple[str, Callable[[Sequence[int]], float]], ...]] = (
 
 def write_plot(experiment: Experiment, path: Path) -> None:
     """Writes a PNG."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "font.size": 9,
-                "axes.edgecolor": INK,
-                "axes.labelcolor": INK,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "text.color": INK,
-                "xtick.color": INK,
-                "ytick.color": INK,
-                "agg.path.chunksize": 0,
-            }
-        )
-        figure = _figure(experiment)
-        FigureCanvasAgg(figure)  # the figure draws itself on it
-        figure.savefig(path, format="png", metadata={"Software": None})
+    write_png(path, lambda: _figure(experiment))
 
 
 def _figure(experiment: Experiment) -> Figure:

@@ -26,6 +26,7 @@ from ledger.transactions import Kind, SubmitReading, Transaction, decode_transac
 from node.client import models
 from node.client.models import iso_time
 from node.views.bills import line_id, line_view, require_bill
+from node.views.market import trade_view
 from node.views.reader import NotFound, Reader
 from storage.errors import Pruned
 
@@ -153,7 +154,7 @@ def _part(
     trades = []
     if line.title is Title.TRADE:
         trades = [
-            _trade(reader, part.period, number, trade)
+            trade_view(reader, part.period, number, trade)
             for number, trade in _trades(reader, part.period)
             if (trade.buyer, trade.seller, trade.price) == (line.debtor, line.creditor, line.price)
         ]
@@ -237,23 +238,6 @@ def _settled(reader: Reader, height: int, window: _Window) -> tuple[SettledLine,
 def _trades(reader: Reader, period: int) -> list[tuple[int, MarketTrade]]:
     """By number."""
     return [(int.from_bytes(key[8:], "big"), trade) for key, trade in TRADES.scan(reader.state, height_key(period))]
-
-
-def _trade(reader: Reader, period: int, number: int, trade: MarketTrade) -> models.Trade:
-    return models.Trade(
-        period=period,
-        number=number,
-        seller=reader.party(trade.seller),
-        buyer=reader.party(trade.buyer),
-        energy_wh=trade.energy_wh,
-        price_uwatt_per_kwh=trade.price,
-        rate_uwatt_per_kwh=trade.rate,
-        value_uwatt=amount_uwatt(trade.energy_wh, trade.price),
-        fee_uwatt=amount_uwatt(trade.energy_wh, trade.rate),
-        sell_order=trade.sell_order,
-        buy_order=trade.buy_order,
-        height=trade.height,
-    )
 
 
 def _reading_transactions(reader: Reader, owner: bytes, window: _Window, from_height: int) -> Iterable[tuple[int, int]]:

@@ -30,6 +30,7 @@ from ledger.records import (
     SETTLED_PERIODS,
     TARIFFS,
     TRADES,
+    MarketTrade,
     OpenOrder,
     height_key,
 )
@@ -222,20 +223,7 @@ class Market:
     def _trade(self, period: int, number: int) -> models.Trade:
         trade = TRADES.get(self.state, height_key(period), height_key(number))
         assert trade is not None, "a period's trades are numbered without gaps"
-        return models.Trade(
-            period=period,
-            number=number,
-            seller=self.reader.party(trade.seller),
-            buyer=self.reader.party(trade.buyer),
-            energy_wh=trade.energy_wh,
-            price_uwatt_per_kwh=trade.price,
-            rate_uwatt_per_kwh=trade.rate,
-            value_uwatt=amount_uwatt(trade.energy_wh, trade.price),
-            fee_uwatt=amount_uwatt(trade.energy_wh, trade.rate),
-            sell_order=trade.sell_order,
-            buy_order=trade.buy_order,
-            height=trade.height,
-        )
+        return trade_view(self.reader, period, number, trade)
 
     def feeders(self, period: int) -> models.FeederList:
         self.require_begun(period)
@@ -382,6 +370,23 @@ class Market:
             retail_uwatt_per_kwh=tariff.retail,
             feed_in_uwatt_per_kwh=tariff.feed_in,
         )
+
+
+def trade_view(reader: Reader, period: int, number: int, trade: MarketTrade) -> models.Trade:
+    return models.Trade(
+        period=period,
+        number=number,
+        seller=reader.party(trade.seller),
+        buyer=reader.party(trade.buyer),
+        energy_wh=trade.energy_wh,
+        price_uwatt_per_kwh=trade.price,
+        rate_uwatt_per_kwh=trade.rate,
+        value_uwatt=amount_uwatt(trade.energy_wh, trade.price),
+        fee_uwatt=amount_uwatt(trade.energy_wh, trade.rate),
+        sell_order=trade.sell_order,
+        buy_order=trade.buy_order,
+        height=trade.height,
+    )
 
 
 def settled_view(period: int, record: SettledRecord, period_ms: int) -> models.SettledPeriod:

@@ -7,25 +7,22 @@ recipient by name and address, amount, fee, and what is left.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from rich.text import Text
-from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, RadioButton, RadioSet, Static
+from textual.containers import Horizontal
+from textual.widgets import Input, Label, RadioButton, RadioSet
 
 from ledger.keys import parse_address
 from ledger.transactions import MAX_MEMO_BYTES, Token, Transfer
 from node.client import format as show
-from node.client.errors import ApiProblem, ClientError
+from node.client.errors import ApiProblem
 from node.client.models import Account, Party
 from node.client.wallets import Wallet
-from tui.background import in_background
 from tui.dialogs.confirm import Intent
-from tui.palette import ATTENTION, FOREGROUND, MUTED
+from tui.dialogs.form import FormDialog, WrongField
+from tui.palette import ATTENTION, FOREGROUND
 from tui.session import Session
 from tui.widgets.facts import Fact
 
@@ -58,76 +55,45 @@ class Order:
         return (watt - self.amount, grid) if self.token is Token.WATT else (watt, grid - self.amount)
 
 
-class SendDialog(ModalScreen[Order | None]):
+class SendDialog(FormDialog[Order]):
     """Answers with the order, None when cancelled."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
-
     def __init__(self, session: Session, wallet: Wallet, account: Account) -> None:
-        super().__init__()
+        held = f"{show.watt(account.watt_uwatt)}, {show.grid(account.grid_ugrid)}"
+        super().__init__(f"Send · {wallet.name}", "nothing is sent before you confirm", held)
         self._session = session
         self._wallet = wallet
         self._account = account
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = f"Send · {self._wallet.name}"
-            box.border_subtitle = "nothing is sent before you confirm"
-            with Horizontal(classes="field"):
-                yield Label("to")
-                yield Input(placeholder="name or address", id="recipient")
-            with Horizontal(classes="field"):
-                yield Label("amount")
-                yield Input(placeholder="12.50", id="amount")
-            with Horizontal(classes="field"):
-                yield Label("token")
-                with RadioSet(id="token"):
-                    yield RadioButton("WATT", value=True)
-                    yield RadioButton("GRID")
-            with Horizontal(classes="field"):
-                yield Label("memo")
-                yield Input(placeholder="optional, anyone can read it", id="memo")
-            held = f"{show.watt(self._account.watt_uwatt)}, {show.grid(self._account.grid_ugrid)}"
-            yield Static(Text.assemble(("you have   ", MUTED), held), classes="held")
-            yield Static(id="problem", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Continue", variant="primary", id="continue", compact=True)
-                yield Button("Cancel", id="cancel", compact=True)
+    def fields(self) -> ComposeResult:
+        with Horizontal(classes="field"):
+            yield Label("to")
+            yield Input(placeholder="name or address", id="recipient")
+        with Horizontal(classes="field"):
+            yield Label("amount")
+            yield Input(placeholder="12.50", id="amount")
+        with Horizontal(classes="field"):
+            yield Label("token")
+            with RadioSet(id="token"):
+                yield RadioButton("WATT", value=True)
+                yield RadioButton("GRID")
+        with Horizontal(classes="field"):
+            yield Label("memo")
+            yield Input(placeholder="optional, anyone can read it", id="memo")
 
-    @on(Button.Pressed, "#cancel")
-    def cancel(self) -> None:
-        self.dismiss(None)
-
-    @on(Button.Pressed, "#continue")
-    @on(Input.Submitted)
-    def go_on(self) -> None:
-        in_background(self, "check", self._check)
-
-    async def _check(self) -> None:
-        problem = self.query_one("#problem", Static)
-        problem.update("")
-        try:
-            order = await self._order()
-        except (show.AmountError, _Wrong) as wrong:
-            problem.update(str(wrong))
-        except ClientError as error:
-            problem.update(str(error))
-        else:
-            self.dismiss(order)
-
-    async def _order(self) -> Order:
-        """What the fields say. Errors: AmountError, _Wrong, ClientError."""
+    async def answer(self) -> Order:
+        """What the fields say. Errors: WrongField, AmountError, ClientError."""
         who = self.query_one("#recipient", Input).value.strip()
         if not who:
-            raise _Wrong("to whom? a member's name, or an address that begins with ec")
+            raise WrongField("to whom? a member's name, or an address that begins with ec")
         token = Token.WATT if self.query_one("#token", RadioSet).pressed_index == 0 else Token.GRID
         text = self.query_one("#amount", Input).value
         amount = show.parse_watt(text) if token is Token.WATT else show.parse_grid(text)
         if amount == 0:
-            raise _Wrong("an amount of 0 would move nothing")
+            raise WrongField("an amount of 0 would move nothing")
         memo = self.query_one("#memo", Input).value.strip()
         if len(memo.encode()) > MAX_MEMO_BYTES:
-            raise _Wrong(f"the memo has {len(memo.encode())} bytes; {MAX_MEMO_BYTES} are the most")
+            raise WrongField(f"the memo has {len(memo.encode())} bytes; {MAX_MEMO_BYTES} are the most")
         recipient = await self._recipient(who)
         fee_uwatt = (await self._session.client.parameters()).parameters["minimum_fee_uwatt"]
         order = Order(self._wallet, self._account, recipient, token, amount, fee_uwatt, memo)
@@ -140,18 +106,18 @@ class SendDialog(ModalScreen[Order | None]):
         except ApiProblem as problem:
             if problem.status != NOT_FOUND:
                 raise
-            raise _Wrong(f"nobody here is called {show.short(who, 24)!r}, and it is no address") from problem
+            raise WrongField(f"nobody here is called {show.short(who, 24)!r}, and it is no address") from problem
 
     def _check_order(self, order: Order) -> None:
         if order.recipient.account == order.sender.account:
-            raise _Wrong("this is the wallet's own account")
+            raise WrongField("this is the wallet's own account")
         watt, grid = order.left_after()
         if watt < 0:
-            raise _Wrong(
+            raise WrongField(
                 f"not enough WATT: with the fee of {show.watt(order.fee_uwatt)}, {show.watt(-watt)} are missing"
             )
         if grid < 0:
-            raise _Wrong(f"not enough GRID: {show.grid(-grid)} are missing")
+            raise WrongField(f"not enough GRID: {show.grid(-grid)} are missing")
 
 
 def intent_of(order: Order) -> Intent:
@@ -178,10 +144,6 @@ def intent_of(order: Order) -> Intent:
         verb="Send",
         again="It may have arrived; sending it again cannot pay twice.",
     )
-
-
-class _Wrong(Exception):
-    """A field is wrong; the text says what would be right."""
 
 
 def _name(party: Party) -> str:

@@ -5,27 +5,22 @@ and what it can cost or brings at the least.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.text import Text
-from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, RadioButton, RadioSet, Static
+from textual.containers import Horizontal
+from textual.widgets import Input, Label, RadioButton, RadioSet
 
 from ledger.market.grid_fee import amount_uwatt
 from ledger.market.matching import Side
 from ledger.transactions import CancelOrder, OrderReference, PlaceOrder
 from node.client import format as show
-from node.client.errors import ClientError
 from node.client.market import PeriodError, lock_uwatt, parse_energy, parse_periods, parse_price, period_text
 from node.client.models import Account, Market, Order, Tariff
 from node.client.wallets import Wallet
-from tui.background import in_background
 from tui.dialogs.confirm import Intent
-from tui.palette import ATTENTION, CONSUMPTION, MUTED, PRODUCTION
+from tui.dialogs.form import FormDialog, WrongField
+from tui.palette import ATTENTION, CONSUMPTION, PRODUCTION
 from tui.session import Session
 from tui.widgets.facts import Fact
 
@@ -58,76 +53,48 @@ class Bid:
         return f"{show.count(len(self.periods))} periods, {first} to {last}"
 
 
-class PlaceDialog(ModalScreen[Bid | None]):
+class PlaceDialog(FormDialog[Bid]):
     """Answers with what is to be ordered, None when cancelled. ``best`` is the price at which it would be filled
     now.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
-
     def __init__(
         self, session: Session, owner: tuple[Wallet, Account], side: Side, period: int, best: int | None
     ) -> None:
-        super().__init__()
-        self._session = session
         self._wallet, self._account = owner
+        super().__init__(
+            f"Order · {self._wallet.name}", "nothing is ordered before you confirm", show.watt(self._account.watt_uwatt)
+        )
+        self._session = session
         self._side = side
         self._period = period
         self._best = best
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = f"Order · {self._wallet.name}"
-            box.border_subtitle = "nothing is ordered before you confirm"
-            with Horizontal(classes="field"):
-                yield Label("side")
-                with RadioSet(id="side"):
-                    yield RadioButton("buy", value=self._side is Side.BUY)
-                    yield RadioButton("sell", value=self._side is Side.SELL)
-            with Horizontal(classes="field"):
-                yield Label("when")
-                yield Input(str(self._period), placeholder="18:00-20:00 for 7 days", id="when")
-            with Horizontal(classes="field"):
-                yield Label("kWh")
-                yield Input(placeholder="1.5, in each period", id="energy")
-            with Horizontal(classes="field"):
-                yield Label("WATT/kWh")
-                yield Input("" if self._best is None else price(self._best), placeholder="0.1800", id="price")
-            yield Static(Text.assemble(("you have   ", MUTED), show.watt(self._account.watt_uwatt)), classes="held")
-            yield Static(id="problem", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Continue", variant="primary", id="continue", compact=True)
-                yield Button("Cancel", id="cancel", compact=True)
+    def fields(self) -> ComposeResult:
+        with Horizontal(classes="field"):
+            yield Label("side")
+            with RadioSet(id="side"):
+                yield RadioButton("buy", value=self._side is Side.BUY)
+                yield RadioButton("sell", value=self._side is Side.SELL)
+        with Horizontal(classes="field"):
+            yield Label("when")
+            yield Input(str(self._period), placeholder="18:00-20:00 for 7 days", id="when")
+        with Horizontal(classes="field"):
+            yield Label("kWh")
+            yield Input(placeholder="1.5, in each period", id="energy")
+        with Horizontal(classes="field"):
+            yield Label("WATT/kWh")
+            yield Input("" if self._best is None else price(self._best), placeholder="0.1800", id="price")
 
     def on_mount(self) -> None:
         self.query_one("#energy", Input).focus()
 
-    @on(Button.Pressed, "#cancel")
-    def cancel(self) -> None:
-        self.dismiss(None)
-
-    @on(Button.Pressed, "#continue")
-    @on(Input.Submitted)
-    def go_on(self) -> None:
-        in_background(self, "check", self._check)
-
-    async def _check(self) -> None:
-        problem = self.query_one("#problem", Static)
-        problem.update("")
-        try:
-            bid = await self._bid()
-        except (show.AmountError, PeriodError) as wrong:
-            problem.update(str(wrong))
-        except ClientError as error:
-            problem.update(str(error))
-        else:
-            missing = bid.locked_uwatt + bid.fee_uwatt - bid.account.watt_uwatt
-            if missing > 0:
-                problem.update(
-                    f"not enough WATT: {show.watt(bid.locked_uwatt)} are locked; {show.watt(missing)} missing"
-                )
-            else:
-                self.dismiss(bid)
+    async def answer(self) -> Bid:
+        bid = await self._bid()
+        missing = bid.locked_uwatt + bid.fee_uwatt - bid.account.watt_uwatt
+        if missing > 0:
+            raise WrongField(f"not enough WATT: {show.watt(bid.locked_uwatt)} are locked; {show.watt(missing)} missing")
+        return bid
 
     async def _bid(self) -> Bid:
         """What the fields say. Errors: AmountError, PeriodError, ClientError."""

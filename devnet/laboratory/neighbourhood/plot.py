@@ -1,6 +1,5 @@
-"""The picture of a run: prices, where the energy went, what each home saved, and how far the neighbourhood fed itself.
-
-The same figures give the same bytes with the same matplotlib: its own defaults, no metadata, no clock.
+"""The picture of a run: prices, where the energy went, what each home saved, and how far the neighbourhood fed
+itself.
 """
 
 from __future__ import annotations
@@ -10,47 +9,27 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from devnet.laboratory.drawing import FAINT, INK, write_png
 from devnet.laboratory.neighbourhood.figures import UWATT_PER_WATT, Figures, Shares
 from devnet.laboratory.neighbourhood.tables import Day, days_of, local_time
 from home.profiles.archive import SAMPLES_PER_DAY
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart.
 OWN: Final = "#009E73"
 TRADED: Final = "#0072B2"
 SHARED: Final = "#56B4E9"
 UTILITY: Final = "#BBBBBB"
 PRICE: Final = "#D55E00"
 ROOF: Final = "#E69F00"
-INK: Final = "#222222"
-FAINT: Final = "#DDDDDD"
 KWH: Final = 1_000
 MOST_DAY_NAMES: Final = 10
 
 
 def write_plot(figures: Figures, path: Path) -> None:
     """Writes a PNG. Errors: OSError."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "font.size": 9,
-                "axes.edgecolor": INK,
-                "axes.labelcolor": INK,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "text.color": INK,
-                "xtick.color": INK,
-                "ytick.color": INK,
-            }
-        )
-        figure = _figure(figures)
-        FigureCanvasAgg(figure)  # the figure draws itself on it
-        figure.savefig(path, format="png", metadata={"Software": None})
+    write_png(path, lambda: _figure(figures))
 
 
 def _figure(figures: Figures) -> Figure:
