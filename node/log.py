@@ -20,20 +20,20 @@ Log = structlog.typing.FilteringBoundLogger
 
 
 class _Unfailing:
-    """Standard error for structlog. The log may lie on the disk that is full, or its reader may be gone: a line that
-    cannot be written is lost, and what it was about to tell goes on.
+    """Standard error for structlog. The log may lie on the disk that is full, its reader may be gone, or the stream be
+    closed already (a ValueError): a line that cannot be written is lost, and what it was about to tell goes on.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def write(self, text: str) -> int:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._file.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._file.flush()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 from typer.testing import CliRunner, Result
 
 from cli.main import app
@@ -27,7 +28,9 @@ TERMINAL_WITHIN_S = 60.0
 def run(*arguments: str, answers: str | None = None, status: int = 0, password: str | None = PASSWORD) -> Result:
     """Runs ``ecloud`` in this process and requires an exit status, and a single line where it is an error."""
     environment = {} if password is None else {"ECLOUD_PASSWORD": password}
+    log = structlog.get_config()
     result = CliRunner(env=environment).invoke(app, list(arguments), input=answers, prog_name="ecloud")
+    structlog.configure(**log)  # a command sets up the log of its process, on a standard error that ends here
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == status, result.output
     assert "Traceback" not in result.output

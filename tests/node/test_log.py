@@ -48,3 +48,9 @@ def test_a_line_that_cannot_be_written_is_lost_and_the_next_one_is_not(standard_
     told.info("block", height=3)
     lines = [json.loads(line) for line in standard_error.getvalue().splitlines()]
     assert [line["height"] for line in lines] == [1, 3]
+
+
+def test_a_stream_that_is_closed_takes_nothing_down(standard_error: FullDisk) -> None:
+    told = log.get("consensus")
+    standard_error.close()
+    told.info("block", height=1)
