@@ -155,8 +155,11 @@ def peer_result(directory: Path, name: str, stream: Sequence[Quote], *pins: str)
     program = Path(__file__).with_name("market_peers.py")
     try:
         venv.create(environment, with_pip=True)
-        _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", name, *pins], INSTALL_S)
-        answer: dict[str, Any] = json.loads(_run([python, "-I", program, name, orders], RUN_S).splitlines()[-1])
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", name, *pins]
+        _run([python, *install], INSTALL_S, directory)
+        answer: dict[str, Any] = json.loads(
+            _run([python, "-I", program, name, orders], RUN_S, directory).splitlines()[-1]
+        )
     except subprocess.CalledProcessError as failed:
         lines = (failed.stderr or failed.stdout or "it said nothing").strip().splitlines()
         return lines[-1][:160]
@@ -165,9 +168,9 @@ def peer_result(directory: Path, name: str, stream: Sequence[Quote], *pins: str)
     return Result(answer["orders"], answer["seconds"], answer["lots"], answer.get("welfare", 0))
 
 
-def _run(command: Sequence[str | Path], seconds: float) -> str:
-    """Errors: CalledProcessError, TimeoutExpired."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds).stdout
+def _run(command: Sequence[str | Path], seconds: float, directory: Path) -> str:
+    """In ``directory``, where peers leave what they leave. Errors: CalledProcessError, TimeoutExpired."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds, cwd=directory).stdout
 
 
 def table_of(
