@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from cli.common import EXIT_USAGE, Where, ask, fail
 from cli.order_tables import when_text
-from cli.signing import Signing, choose_wallet, confirm, fee_of, find_account, open_keystore, sign_and_wait
+from cli.signing import Signing, confirm, fee_of, find_account, own_wallet, sign_and_wait
 
 if TYPE_CHECKING:
     from ledger.parameters import Parameters
     from ledger.transactions import Payload
     from node.client.client import NodeClient
     from node.client.models import Account, Market
-    from node.keystore import Keystore, Wallet
 
 PERCENT_DECIMALS: Final = 2
 
@@ -49,18 +48,13 @@ def ask_setting(where: Where) -> Setting:
     return ask(where, setting_of)
 
 
-def own_wallet(signing: Signing) -> tuple[Keystore, Wallet]:
-    keystore = open_keystore(signing.where, signing.wallets)
-    return keystore, choose_wallet(keystore, signing.wallet, signing.where)
-
-
 def carry_out(
     signing: Signing, setting: Setting, rows: Sequence[tuple[str, str]], question: str, payload: Payload
 ) -> None:
     """Asks, signs, hands over and waits."""
     from node.client.format import watt
 
-    keystore, own = own_wallet(signing)
+    keystore, own = own_wallet(signing.where, signing.wallet, signing.wallets)
     fee_uwatt = fee_of(signing, setting.parameters.minimum_fee_uwatt)
     confirm(question, [*rows, ("wallet", f"{own.name}  {own.address}"), ("fee", watt(fee_uwatt))], signing)
     sign_and_wait(signing, keystore, own, payload, fee_uwatt)

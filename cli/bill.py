@@ -22,10 +22,9 @@ from cli.signing import (
     WalletDirectory,
     WalletName,
     Yes,
-    choose_wallet,
     confirm,
     fee_of,
-    open_keystore,
+    own_wallet,
     require_effect,
     sign_and_follow,
     sign_and_wait,
@@ -135,8 +134,7 @@ def record(
 
     where = Where(api, data_dir, node)
     signing = Signing(where, wallet, wallets, password_file, fee, yes, False, timeout, json)
-    keystore = open_keystore(where, wallets)
-    chosen = choose_wallet(keystore, wallet, where)
+    keystore, chosen = own_wallet(where, wallet, wallets)
     found = ask(where, lambda client: _to_record(client, cycle))
     fee_uwatt = fee_of(signing, ask(where, _minimum_fee))
     confirm(
@@ -185,8 +183,7 @@ def pay(
 
     where = Where(api, data_dir, node)
     signing = Signing(where, wallet, wallets, password_file, fee, yes, no_wait, timeout, json)
-    keystore = open_keystore(where, wallets)
-    chosen = choose_wallet(keystore, wallet, where)
+    keystore, chosen = own_wallet(where, wallet, wallets)
     bill = ask(where, lambda client: _to_pay(client, chosen.address, cycle))
     summary = bill.summary
     if summary.state not in ("due", "arrears"):
@@ -266,7 +263,7 @@ def export(
 
 
 def _who(of: str | None, where: Where, wallet: str | None, wallets: Path | None) -> str:
-    return of or choose_wallet(open_keystore(where, wallets), wallet, where).address
+    return of or own_wallet(where, wallet, wallets)[1].address
 
 
 async def _minimum_fee(client: NodeClient) -> int:

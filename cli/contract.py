@@ -17,14 +17,24 @@ from cli.agreeing import (
     energy_of,
     keys_of,
     named_values,
-    own_wallet,
     price_of,
 )
 from cli.common import EXIT_USAGE, Api, AsJson, DataDirectory, DevnetNode, Where, ask, fail, new_app
 from cli.contract_tables import print_contract, print_contracts, print_deliveries, print_templates
 from cli.order_tables import price_text, when_text
 from cli.output import party, print_json
-from cli.signing import Fee, NoWait, PasswordFile, Signing, Timeout, WalletDirectory, WalletName, Yes, find_account
+from cli.signing import (
+    Fee,
+    NoWait,
+    PasswordFile,
+    Signing,
+    Timeout,
+    WalletDirectory,
+    WalletName,
+    Yes,
+    find_account,
+    own_wallet,
+)
 
 if TYPE_CHECKING:
     from ledger.agreements import PreferredPrice
@@ -147,7 +157,7 @@ def subscribe(
     limit_wh = energy_of(limit, "KWH")
     setting = ask_setting(signing.where)
     found = ask(signing.where, lambda client: client.contract(number))
-    _, own = own_wallet(signing)
+    _, own = own_wallet(signing.where, wallet, wallets)
     price = _price_for(found, own.address)
     highest = price if at_most is None else price_of(at_most, "--at-most")
     template = TEMPLATES[TemplateKind[found.template.upper()]]
@@ -228,7 +238,7 @@ def end(
     signing = Signing(Where(api, data_dir, node), wallet, wallets, password_file, fee, yes, no_wait, timeout, json)
     setting = ask_setting(signing.where)
     found = ask(signing.where, lambda client: client.contract(number))
-    _, own = own_wallet(signing)
+    _, own = own_wallet(signing.where, wallet, wallets)
     standing = [one for one in found.subscriptions if one.until_period > setting.next_open]
     if found.seller.address == own.address:
         what, owed = f"offer {number}, and {len(standing)} subscriptions", sum(one.early_uwatt for one in standing)
@@ -305,8 +315,7 @@ def list_contracts(
     """List offers, newest first: price, energy, how many subscribed, until when."""
     where = Where(api, data_dir, node)
     if mine:
-        signing = Signing(where, wallet, wallets, None, None, False, False, 60.0, json)
-        who = own_wallet(signing)[1].address
+        who = own_wallet(where, wallet, wallets)[1].address
     setting = ask_setting(where)
     if who is not None:
         name = who

@@ -18,10 +18,10 @@ from cli.signing import (
     WalletDirectory,
     WalletName,
     Yes,
-    choose_wallet,
     confirm,
     find_account,
     open_keystore,
+    own_wallet,
     read_password,
     unlock,
 )
@@ -185,8 +185,7 @@ def invite(
         check_name(name)
     except TransactionRefused as refused:
         fail(f"{name!r}: {refused.detail}", EXIT_USAGE)
-    keystore = open_keystore(signing.where, wallets)
-    own = choose_wallet(keystore, wallet, signing.where)
+    keystore, own = own_wallet(signing.where, wallet, wallets)
     facts = ask(signing.where, lambda client: _facts_of_invite(client, own.address, name))
     key = unlock(keystore, own, signing)
     try:
@@ -371,8 +370,7 @@ def grant(
         welcome_uwatt = None if welcome is None else parse_watt(welcome)
     except AmountError as error:
         fail(f"--welcome: {error}", EXIT_USAGE)
-    keystore = open_keystore(signing.where, wallets)
-    own = choose_wallet(keystore, wallet, signing.where)
+    keystore, own = own_wallet(signing.where, wallet, wallets)
 
     async def look(client: NodeClient) -> tuple[list[JoinRequest], Account, int, int]:
         listed = (await client.join_requests()).requests
@@ -457,8 +455,7 @@ def deny(
     from node.client.joining import JoinError, denial_message, find_request, require_approver
 
     signing = Signing(Where(api, data_dir, node), wallet, wallets, password_file, None, yes, False, 0, json)
-    keystore = open_keystore(signing.where, wallets)
-    own = choose_wallet(keystore, wallet, signing.where)
+    keystore, own = own_wallet(signing.where, wallet, wallets)
 
     async def look(client: NodeClient) -> tuple[list[JoinRequest], Account, str]:
         listed = (await client.join_requests()).requests

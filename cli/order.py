@@ -30,11 +30,10 @@ from cli.signing import (
     WalletDirectory,
     WalletName,
     Yes,
-    choose_wallet,
     confirm,
     fee_of,
     find_account,
-    open_keystore,
+    own_wallet,
     require_effect,
     sign_and_follow,
 )
@@ -188,7 +187,7 @@ def cancel(
     if sum((bool(numbers), everything, period is not None)) != 1:
         fail("say which: numbers, --period WHEN, or --all", EXIT_USAGE)
     terms = _terms(signing.where, period or "next")
-    own = choose_wallet(open_keystore(signing.where, signing.wallets), signing.wallet, signing.where)
+    _, own = own_wallet(signing.where, signing.wallet, signing.wallets)
     orders = ask(signing.where, lambda client: _all_orders(client, own.address))
     if numbers:
         missing = set(numbers) - {order.number for order in orders}
@@ -228,7 +227,7 @@ def list_orders(
 ) -> None:
     """Show open orders, and what was bought and sold for periods that are not settled."""
     where = Where(api, data_dir, node)
-    name = who or choose_wallet(open_keystore(where, wallets), wallet, where).address
+    name = who or own_wallet(where, wallet, wallets)[1].address
     market, orders, positions = ask(where, lambda client: _standing(client, name))
     if json:
         print_json({"orders": orders, "positions": positions.positions, "height": positions.height})
@@ -384,8 +383,7 @@ def _carry_out(
     from node.client.format import watt
     from node.client.market import outcomes
 
-    keystore = open_keystore(signing.where, signing.wallets)
-    own = choose_wallet(keystore, signing.wallet, signing.where)
+    keystore, own = own_wallet(signing.where, signing.wallet, signing.wallets)
     fee_uwatt = fee_of(signing, terms.minimum_fee_uwatt)
     confirm(question, [*rows, ("wallet", f"{own.name}  {own.address}"), ("fee", watt(fee_uwatt))], signing)
     found = sign_and_follow(signing, keystore, own, payload, fee_uwatt)

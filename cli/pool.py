@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cli.agreeing import Setting, ask_setting, carry_out, keys_of, named_values, own_wallet, percent_of, price_of
+from cli.agreeing import Setting, ask_setting, carry_out, keys_of, named_values, percent_of, price_of
 from cli.common import EXIT_USAGE, Api, AsJson, DataDirectory, DevnetNode, Where, ask, fail, new_app
 from cli.order_tables import price_text
 from cli.output import party, print_facts, print_json, print_table
-from cli.signing import Fee, NoWait, PasswordFile, Signing, Timeout, WalletDirectory, WalletName, Yes
+from cli.signing import Fee, NoWait, PasswordFile, Signing, Timeout, WalletDirectory, WalletName, Yes, own_wallet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ledger.agreements import PoolShare
     from node.client.models import PoolInfo, PoolMember
 
@@ -143,7 +145,7 @@ def leave(
 
     signing = Signing(Where(api, data_dir, node), wallet, wallets, password_file, fee, yes, no_wait, timeout, json)
     setting = ask_setting(signing.where)
-    found, address = _own_pool(signing)
+    found, address = _own_pool(signing.where, wallet, wallets)
     founder = found.founder.address == address
     others = sum(one.until_period is None for one in found.members) - 1
     rows = [
@@ -186,7 +188,7 @@ def set_rule(
         fail("--share and --no-shares exclude each other", EXIT_USAGE)
     given = named_values(share or [], "--share", percent_of)
     setting = ask_setting(signing.where)
-    found, _ = _own_pool(signing)
+    found, _ = _own_pool(signing.where, wallet, wallets)
     if share or no_shares:
         shares, named = given, _pool_shares(signing, given)
     else:
@@ -253,8 +255,7 @@ def show(
     """Show one pool: price, rule, shares, and who takes part."""
     where = Where(api, data_dir, node)
     if pool is None:
-        signing = Signing(where, wallet, wallets, None, None, False, False, 60.0, json)
-        found, _ = _own_pool(signing)
+        found, _ = _own_pool(where, wallet, wallets)
     else:
         found = ask(where, lambda client: client.pool(pool))
     if json:
@@ -301,10 +302,10 @@ def _member_state(setting: Setting, one: PoolMember) -> str:
     return "" if one.from_period < setting.next_open else f"from {setting.counts_from(one.from_period)}"
 
 
-def _own_pool(signing: Signing) -> tuple[PoolInfo, str]:
+def _own_pool(where: Where, wallet: str | None, wallets: Path | None) -> tuple[PoolInfo, str]:
     """The pool the wallet is in, and the wallet's address; ends the command if it is in none."""
-    _, own = own_wallet(signing)
-    found = ask(signing.where, lambda client: client.agreements(own.address))
+    _, own = own_wallet(where, wallet, wallets)
+    found = ask(where, lambda client: client.agreements(own.address))
     standing = [
         pool
         for pool in found.pools

@@ -112,6 +112,12 @@ def choose_wallet(keystore: Keystore, name: str | None, where: Where) -> Wallet:
         fail(str(error))
 
 
+def own_wallet(where: Where, name: str | None, wallets: Path | None) -> tuple[Keystore, Wallet]:
+    """The wallet a command acts for, and the keystore it is in."""
+    keystore = open_keystore(where, wallets)
+    return keystore, choose_wallet(keystore, name, where)
+
+
 def read_password(password_file: str | None, prompt: str, *, is_new: bool = False) -> str:
     """Rule 2, but for the devnet's; a new password is asked for twice."""
     if password_file is not None:

@@ -17,11 +17,10 @@ from cli.signing import (
     WalletDirectory,
     WalletName,
     Yes,
-    choose_wallet,
     confirm,
     fee_of,
     find_account,
-    open_keystore,
+    own_wallet,
     sign_and_wait,
 )
 
@@ -130,8 +129,7 @@ def rule(
     signing = Signing(Where(api, data_dir, node), wallet, wallets, password_file, fee, yes, no_wait, timeout, json)
     keep_bps = _percent(keep, "--keep")
     shares = _shares(to or [], keep_bps)
-    keystore = open_keystore(signing.where, wallets)
-    own = choose_wallet(keystore, wallet, signing.where)
+    keystore, own = own_wallet(signing.where, wallet, wallets)
     accounts, minimum_uwatt = ask(signing.where, lambda client: _accounts_and_fee(client, list(shares)))
     fee_uwatt = fee_of(signing, minimum_uwatt)
     named = list(zip(accounts, shares.values(), strict=True))
@@ -196,8 +194,7 @@ def _move(signing: Signing, what: str, candidate: str, amount: str) -> None:
         amount_mvote = parse_vote(amount.upper())
     except AmountError as error:
         fail(str(error), EXIT_USAGE)
-    keystore = open_keystore(signing.where, signing.wallets)
-    own = choose_wallet(keystore, signing.wallet, signing.where)
+    keystore, own = own_wallet(signing.where, signing.wallet, signing.wallets)
     (account,), minimum_uwatt = ask(signing.where, lambda client: _accounts_and_fee(client, [candidate]))
     fee_uwatt = fee_of(signing, minimum_uwatt)
     direction = "on" if what == "cast" else "from"

@@ -25,6 +25,7 @@ from cli.signing import (
     fee_of,
     find_account,
     open_keystore,
+    own_wallet,
     read_password,
     sign_and_wait,
 )
@@ -178,8 +179,7 @@ def send(
 
     signing = Signing(Where(api, data_dir, node), wallet, wallets, password_file, fee, yes, no_wait, timeout, json)
     token, units, shown = _amount(" ".join(amount))
-    keystore = open_keystore(signing.where, wallets)
-    own = choose_wallet(keystore, wallet, signing.where)
+    keystore, own = own_wallet(signing.where, wallet, wallets)
     account, minimum_uwatt = ask(signing.where, lambda client: _recipient_and_fee(client, recipient))
     fee_uwatt = fee_of(signing, minimum_uwatt)
     rows = [
